@@ -1,0 +1,216 @@
+"""A call, whatever transport it came by: who asks, until when, under which id; and the way to the handler.
+
+Only `kit.grpc_door` and `kit.client` know gRPC. A servicer's method gets its request and a Call.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import protovalidate
+import structlog
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from kit import errors
+from kit.db import is_unavailable
+
+log = structlog.get_logger()
+
+ANONYMOUS = "anonymous"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, as its handler sees it."""
+
+    method: str  # "abacus.loms.v1.LomsService/CreateOrder"
+    answer_type: type[Any]
+    caller: str  # whoever the policy says it is
+    request_id: str  # given by the caller, or made here so that a batch may be run again
+    has_request_id: bool  # whether the caller gave it
+    language: str  # "ru" or "en"
+    deadline: float  # by the event loop's clock
+
+    def time_left_s(self) -> float:
+        """Seconds until the deadline; what a hop may pass on."""
+        return self.deadline - asyncio.get_running_loop().time()
+
+
+# The call being served, for the clients that it makes: their deadline is what is left of its own.
+current: ContextVar[Call | None] = ContextVar("current", default=None)
+
+Handler = Callable[[Any, Call], Awaitable[Message]]
+# Says who the caller is, or raises; the slot where access policies go.
+Policy = Callable[["Method", Message, Mapping[str, str]], str]
+# Called after each call with method, code and seconds; the one place for metrics and traces.
+Observer = Callable[[str, int, float], None]
+
+
+def anyone(method: "Method", request: Message, metadata: Mapping[str, str]) -> str:
+    """The policy until accounts exist: everybody may call everything, and nobody is known."""
+    return ANONYMOUS
+
+
+def unobserved(method: str, code: int, seconds: float) -> None:
+    """The observer where nothing is measured."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An RPC of the contract, bound to its handler."""
+
+    full_name: str
+    request_type: type[Message]
+    answer_type: type[Message]
+    handle: Handler
+    has_request_id: bool = field(default=False)
+
+
+def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
+    """Bind every RPC of a service to the servicer's method of that name.
+
+    Raises:
+        AttributeError: the servicer leaves one out.
+    """
+    return [
+        Method(
+            full_name=f"{service.full_name}/{rpc.name}",
+            request_type=message_factory.GetMessageClass(rpc.input_type),
+            answer_type=message_factory.GetMessageClass(rpc.output_type),
+            handle=getattr(servicer, rpc.name),
+            has_request_id="request_id" in rpc.input_type.fields_by_name,
+        )
+        for rpc in service.methods
+    ]
+
+
+class Dispatcher:
+    """What happens to every call: parse, policy, request id, validation, deadline, handler, errors, one log line."""
+
+    def __init__(self, *, call_timeout_s: float, policy: Policy = anyone, observe: Observer = unobserved):
+        self.call_timeout_s = call_timeout_s
+        self.policy = policy
+        self.observe = observe
+        self.validator = protovalidate.Validator()
+
+    async def serve(
+        self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None = None
+    ) -> Message:
+        """Serve one call.
+
+        Args:
+            method: the RPC.
+            body: the request as it came.
+            metadata: of the request, keys in lower case.
+            time_left_s: what the caller allows; None where it set no deadline.
+
+        Raises:
+            Error: what the caller is to be told; nothing else leaves.
+        """
+        started = asyncio.get_running_loop().time()
+        code = 0
+        with structlog.contextvars.bound_contextvars(method=method.full_name):
+            try:
+                return await self._serve(method, body, metadata, time_left_s)
+            except errors.Error as error:
+                code = error.code
+                raise
+            finally:
+                self.observe(method.full_name, code, asyncio.get_running_loop().time() - started)
+
+    async def _serve(
+        self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None
+    ) -> Message:
+        timeout_s = self.call_timeout_s if time_left_s is None else min(time_left_s, self.call_timeout_s)
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                request = _parse(method, body)
+                caller = self.policy(method, request, metadata)
+                given = _merge_request_id(method, request, metadata)
+                self._validate(request)
+                call = Call(
+                    method=method.full_name,
+                    answer_type=method.answer_type,
+                    caller=caller,
+                    request_id=given or str(uuid.uuid4()),
+                    has_request_id=bool(given),
+                    language=_language(request, metadata),
+                    deadline=deadline,
+                )
+                token = current.set(call)
+                try:
+                    return await method.handle(request, call)
+                finally:
+                    current.reset(token)
+        except errors.Error:
+            raise
+        except Exception as error:
+            too_late = asyncio.get_running_loop().time() >= deadline
+            raise _told(error, too_late=too_late, by_caller=timeout_s == time_left_s) from error
+
+    def _validate(self, request: Message) -> None:
+        violations = self.validator.collect_violations(request)
+        if not violations:
+            return
+        fields = [(_path(violation.proto.field), violation.proto.message) for violation in violations]
+        name, text = fields[0]
+        raise errors.Error(
+            errors.INVALID_FIELD.code, errors.INVALID_FIELD.name, f"{name}: {text}" if name else text, fields=fields
+        )
+
+
+def _parse(method: Method, body: bytes) -> Message:
+    try:
+        return method.request_type.FromString(body)
+    except DecodeError:
+        raise errors.MALFORMED_REQUEST("the request is not the message that this method takes") from None
+
+
+def _merge_request_id(method: Method, request: Any, metadata: Mapping[str, str]) -> str:
+    """The id that the caller gave, in the message or as metadata; written into the message, where its rules are."""
+    header = metadata.get("idempotency-key", "")
+    if not method.has_request_id:
+        return ""
+    if header and request.request_id and header != request.request_id:
+        raise errors.REQUEST_ID_CONFLICT(
+            "request_id and the idempotency-key metadata are not the same", field="request_id"
+        )
+    if header:
+        request.request_id = header
+    return str(request.request_id)
+
+
+def _language(request: Any, metadata: Mapping[str, str]) -> str:
+    asked = getattr(request, "language", "") or metadata.get("accept-language", "")
+    return "en" if asked.lower().startswith("en") else "ru"
+
+
+def _path(field_path: Any) -> str:
+    """`items[1].count` from a violation's path."""
+    path = ""
+    for element in field_path.elements if field_path else ():
+        path += ("." if path else "") + element.field_name
+        subscript = element.subscript
+        if subscript is not None:
+            path += f"[{subscript.value}]"
+    return path
+
+
+def _told(error: Exception, *, too_late: bool, by_caller: bool) -> errors.Error:
+    """What a caller is told of a failure that no code named; its own text stays in the log."""
+    if isinstance(error, TimeoutError) and too_late and by_caller:
+        return errors.DEADLINE_EXCEEDED("the call's deadline passed")
+    if isinstance(error, TimeoutError) and too_late:
+        log.warning("call took too long")
+        return errors.TIMEOUT("this took too long, try again", retry_after_s=1)
+    if is_unavailable(error):
+        log.warning("database unavailable", error=repr(error))
+        return errors.DATABASE_UNAVAILABLE("the database does not answer, try again", retry_after_s=1)
+    log.exception("call failed", exc_info=error)
+    return errors.INTERNAL("an error on our side, it is in our log")

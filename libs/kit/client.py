@@ -1,0 +1,81 @@
+"""Calls to other services: deadlines passed on, retries where they are safe, the same named errors.
+
+Each call carries what is left of the deadline of the call that makes it. UNAVAILABLE is tried again, here and at no
+other layer; that is safe because a request with a `request_id` gets one before its first try, and the other calls
+that services make have no effect.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from kit import errors
+from kit.calls import current
+
+TIMEOUT_S = 4.0  # where no call is being served: a worker's
+MARGIN = 0.9  # of what is left, so that the caller can still be told
+
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
+
+def connect(target: str) -> grpc.aio.Channel:
+    """A channel to the processes of a service, `host:port` or several with commas; it connects when it is used."""
+    return grpc.aio.insecure_channel(
+        f"ipv4:{target}",
+        interceptors=[_Interceptor()],
+        options=[
+            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            # A service that is back is found again at once, not after the default of up to two minutes.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            # A service that hangs is noticed.
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 3_000),
+        ],
+    )
+
+
+class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        call = current.get()
+        timeout_s = call.time_left_s() * MARGIN if call else TIMEOUT_S
+        if details.timeout is not None:
+            timeout_s = min(timeout_s, details.timeout)
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = str(uuid.uuid4())
+        details = details._replace(timeout=max(timeout_s, 0.001))
+        try:
+            return await (await continuation(details, request))
+        except grpc.aio.AioRpcError as error:
+            raise _named(error, details.method) from error
+
+
+def _named(error: grpc.aio.AioRpcError, method: str | bytes) -> Exception:
+    name = method.decode() if isinstance(method, bytes) else method
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        service = name.strip("/").split("/")[0].split(".")[-1]
+        return errors.PEER_UNAVAILABLE(f"{service} does not answer, try again", retry_after_s=1)
+    status = rpc_status.from_call(error)
+    named = errors.from_status(status) if status else None
+    return named or RuntimeError(f"{name} failed: {error.code().name}: {error.details()}")

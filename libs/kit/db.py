@@ -1,0 +1,122 @@
+"""The database of a service: one pool with bounded waits, one way to run a transaction."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import structlog
+import tenacity
+from asyncpg.pool import PoolConnectionProxy
+
+from kit import migrate
+from kit.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+# Pool connections and plain ones run the same statements.
+Connection = asyncpg.Connection | PoolConnectionProxy
+
+CONNECT_TIMEOUT_S = 3.0
+STATEMENT_TIMEOUT_S = 4.0
+
+_SESSION = {
+    # A stuck client must not freeze hot rows, a stuck server must not freeze callers.
+    "statement_timeout": f"{int(STATEMENT_TIMEOUT_S * 1000)}ms",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    # Prepared statements over unnest() are re-planned under `auto`, and badly.
+    "plan_cache_mode": "force_generic_plan",
+}
+
+# What says "not now" and not "never": the server is away, starting, full, or too slow.
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, cannot connect now, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether a failure is the database's absence, so that the same call may succeed later."""
+    # asyncpg's DataError, a wrong argument, is an InterfaceError too, but never heals.
+    return isinstance(error, _UNAVAILABLE) and not isinstance(error, ValueError)
+
+
+class Database:
+    """A pool on the service's own database."""
+
+    def __init__(self, pool: asyncpg.Pool, url: str, password: str | None):
+        self.pool = pool
+        self.url = url
+        self.password = password
+        self.committed = asyncio.Event()  # set after each transaction: wakes the relay
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction, READ COMMITTED, on a connection of the pool."""
+        async with self.pool.acquire() as conn, conn.transaction():
+            yield conn
+        self.committed.set()
+
+    async def connect_alone(self) -> asyncpg.Connection:
+        """A connection outside the pool, for what belongs to a session: the caller closes it."""
+        return await asyncpg.connect(
+            self.url,
+            password=self.password,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=STATEMENT_TIMEOUT_S,
+            server_settings=_SESSION,
+        )
+
+
+@contextlib.asynccontextmanager
+async def connect(settings: ServiceSettings, migrations: Path, name: str) -> AsyncIterator[Database]:
+    """Open the pool once the database is there and migrated; wait for both, saying so in the log."""
+    url, password = settings.database_url, settings.database_password
+    await _wait_until_migrated(url, password, migrations)
+    async with asyncpg.create_pool(
+        url,
+        password=password,
+        min_size=1,
+        max_size=settings.database_connections,
+        timeout=CONNECT_TIMEOUT_S,
+        # Longer than the server's own limit: this one is for a server that does not answer at all.
+        command_timeout=STATEMENT_TIMEOUT_S + 0.5,
+        server_settings=_SESSION | {"application_name": name},
+    ) as pool:
+        yield Database(pool, url, password)
+
+
+async def _wait_until_migrated(url: str, password: str | None, migrations: Path) -> None:
+    def say(state: tenacity.RetryCallState) -> None:
+        error = state.outcome and state.outcome.exception()
+        log.warning("waiting for the database", attempt=state.attempt_number, error=str(error))
+
+    async for attempt in tenacity.AsyncRetrying(
+        wait=tenacity.wait_exponential(0.1, max=5),
+        retry=tenacity.retry_if_exception(lambda error: is_unavailable(error) or isinstance(error, _NotMigratedError)),
+        before_sleep=say,
+    ):
+        with attempt:
+            conn = await asyncpg.connect(url, password=password, timeout=CONNECT_TIMEOUT_S)
+            try:
+                if versions := await migrate.missing(conn, migrations):
+                    raise _NotMigratedError(f"run the `migrate` command: {', '.join(versions)} not applied")
+            finally:
+                await conn.close()
+
+
+class _NotMigratedError(Exception):
+    """The database is older than the code."""

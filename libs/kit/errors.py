@@ -1,0 +1,106 @@
+"""Errors are part of the API: a gRPC code and a stable reason, made and read in one place.
+
+A service lists its reasons in its own `errors.py`, one screen; docs/contracts.md names them all.
+Details travel as google.rpc.Status (https://google.aip.dev/193): ErrorInfo always, BadRequest for fields,
+RetryInfo where waiting helps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from google.protobuf import duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+DOMAIN = "abacus"
+
+
+class Error(Exception):
+    """What a caller is told: a code, a stable reason, a sentence, and what a program needs to act on it."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        fields: Sequence[tuple[str, str]] = (),
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ):
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.fields = list(fields)
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One row of the table of errors; calling it makes the error, `raise ORDER_NOT_FOUND("there is no order 5")`."""
+
+    code: int
+    name: str
+
+    def __call__(
+        self, message: str, *, field: str | None = None, retry_after_s: float | None = None, **metadata: object
+    ) -> Error:
+        """Make the error; `field` names the request's field at fault, metadata is for programs."""
+        return Error(
+            self.code,
+            self.name,
+            message,
+            fields=[(field, message)] if field else [],
+            metadata={key: str(value) for key, value in metadata.items()},
+            retry_after_s=retry_after_s,
+        )
+
+
+INVALID_FIELD = Reason(code_pb2.INVALID_ARGUMENT, "INVALID_FIELD")
+MALFORMED_REQUEST = Reason(code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+REQUEST_ID_CONFLICT = Reason(code_pb2.INVALID_ARGUMENT, "REQUEST_ID_CONFLICT")
+REQUEST_ID_REUSED = Reason(code_pb2.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+DATABASE_UNAVAILABLE = Reason(code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE")
+PEER_UNAVAILABLE = Reason(code_pb2.UNAVAILABLE, "PEER_UNAVAILABLE")
+TIMEOUT = Reason(code_pb2.UNAVAILABLE, "TIMEOUT")
+DEADLINE_EXCEEDED = Reason(code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+INTERNAL = Reason(code_pb2.INTERNAL, "INTERNAL")
+
+
+def to_status(error: Error) -> status_pb2.Status:
+    """Turn an error into what goes over the wire."""
+    status = status_pb2.Status(code=error.code, message=error.message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata))
+    if error.fields:
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=name, description=text) for name, text in error.fields
+        ]
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=violations))
+    if error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def from_status(status: status_pb2.Status) -> Error | None:
+    """Turn what came over the wire back into the same error; None where it carries no reason of ours."""
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for known in (info, bad, retry):
+            if detail.Is(known.DESCRIPTOR):
+                detail.Unpack(known)
+    if info.domain != DOMAIN:
+        return None
+    return Error(
+        status.code,
+        info.reason,
+        status.message,
+        fields=[(violation.field, violation.description) for violation in bad.field_violations],
+        metadata=info.metadata,
+        retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
+    )

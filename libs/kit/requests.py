@@ -1,0 +1,161 @@
+"""Requests that may be repeated: the first answer is stored with its effect and given again.
+
+Owns the table requests. Scope of an id: caller and method. Refused input is not stored, because its transaction
+rolls back. See architecture, "Request ids".
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from kit.calls import Call
+from kit.db import Connection, Database
+from kit.errors import REQUEST_ID_REUSED, Error
+
+M = TypeVar("M", bound=Message)
+Key = tuple[str, str]  # caller, request id
+
+
+def body_hash(request: Message) -> bytes:
+    """SHA-256 of what was asked, without the id: it may stand in the message or in the metadata."""
+    body = type(request)()
+    body.CopyFrom(request)
+    body.ClearField("request_id")
+    return hashlib.sha256(body.SerializeToString(deterministic=True)).digest()
+
+
+async def once(conn: Connection, call: Call, request: Message, effect: Callable[[], Awaitable[M]]) -> M:
+    """Run effect in the caller's transaction, or give its stored answer where this request had it before.
+
+    A call that came without an id has none to repeat: it just runs.
+
+    Raises:
+        Error: REQUEST_ID_REUSED.
+    """
+    if not call.has_request_id:
+        return await effect()
+    key = (call.caller, call.request_id)
+    known = await claim_many(conn, call.method, {key: body_hash(request)})
+    if key in known:
+        answer = known[key]
+        if isinstance(answer, Error):
+            raise answer
+        kind: type[M] = call.answer_type
+        return kind.FromString(answer)
+    made = await effect()
+    await answer_many(conn, call.method, {key: made})
+    return made
+
+
+async def stored(conn: Connection, call: Call, request: Message) -> Any | None:
+    """Give the stored answer of a request that came before, else None.
+
+    For a call that asks others before its transaction: its repeat needs nobody.
+
+    Raises:
+        Error: REQUEST_ID_REUSED.
+    """
+    if not call.has_request_id:
+        return None
+    row = await conn.fetchrow(
+        """
+        SELECT body_hash, answer
+          FROM requests
+         WHERE method = $1
+           AND (caller, request_id) = ($2, $3)
+        """,
+        call.method,
+        call.caller,
+        call.request_id,
+    )
+    if row is None:
+        return None
+    if row["body_hash"] != body_hash(request):
+        raise REQUEST_ID_REUSED(f"request id {call.request_id} came before with another request")
+    return call.answer_type.FromString(row["answer"])
+
+
+async def claim_many(conn: Connection, method: str, wanted: Mapping[Key, bytes]) -> dict[Key, bytes | Error]:
+    """Claim each key for this transaction; return what the keys that came before were answered.
+
+    Waits for a transaction that holds the same key. Keys are taken in sorted order, so that two batches with the
+    same keys do not cross. A key that came with another body is answered with the error REQUEST_ID_REUSED.
+    """
+    keys = sorted(wanted)
+    callers, ids = [caller for caller, _ in keys], [request_id for _, request_id in keys]
+    claimed = await conn.fetch(
+        """
+        INSERT INTO requests (caller, method, request_id, body_hash)
+        SELECT caller, $1, request_id, body_hash
+          FROM unnest($2::text[], $3::text[], $4::bytea[]) AS wanted (caller, request_id, body_hash)
+         ORDER BY caller, request_id
+        ON CONFLICT DO NOTHING
+        RETURNING caller, request_id
+        """,
+        method,
+        callers,
+        ids,
+        [wanted[key] for key in keys],
+    )
+    if len(claimed) == len(keys):
+        return {}
+    fresh = {(row["caller"], row["request_id"]) for row in claimed}
+    rows = await conn.fetch(
+        """
+        SELECT caller, request_id, body_hash, answer
+          FROM requests
+         WHERE method = $1
+           AND (caller, request_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+        """,
+        method,
+        callers,
+        ids,
+    )
+    known: dict[Key, bytes | Error] = {}
+    for caller, request_id, hash_then, answer in rows:
+        if (caller, request_id) in fresh:
+            continue
+        same = hash_then == wanted[caller, request_id]
+        known[caller, request_id] = (
+            answer if same else REQUEST_ID_REUSED(f"request id {request_id} came before with another request")
+        )
+    return known
+
+
+async def answer_many(conn: Connection, method: str, answers: Mapping[Key, Message]) -> None:
+    """Store the answers of keys that this transaction claimed."""
+    await conn.execute(
+        """
+        UPDATE requests
+           SET answer = made.answer
+          FROM unnest($2::text[], $3::text[], $4::bytea[]) AS made (caller, request_id, answer)
+         WHERE requests.method = $1
+           AND (requests.caller, requests.request_id) = (made.caller, made.request_id)
+        """,
+        method,
+        [caller for caller, _ in answers],
+        [request_id for _, request_id in answers],
+        [answer.SerializeToString() for answer in answers.values()],
+    )
+
+
+async def prune(db: Database, *, methods: list[str], keep_s: float, batch: int = 1000) -> int:
+    """Forget requests of these methods after keep_s; return how many. Those of other methods stay for good."""
+    done = await db.pool.fetch(
+        """
+        DELETE FROM requests
+         WHERE (caller, method, request_id) IN (
+               SELECT caller, method, request_id
+                 FROM requests
+                WHERE method = ANY($1::text[])
+                  AND created_at < now() - make_interval(secs => $2)
+                LIMIT $3)
+        RETURNING 1
+        """,
+        methods,
+        keep_s,
+        batch,
+    )
+    return len(done)

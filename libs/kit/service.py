@@ -1,0 +1,116 @@
+"""The life of a service's process: arguments, settings, log, database, workers, door, graceful stop."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+from google.protobuf.descriptor import ServiceDescriptor
+
+from kit import db, logging, migrate, worker
+from kit.calls import Dispatcher
+from kit.db import Database
+from kit.grpc_door import Door
+from kit.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+
+class Process:
+    """A service's process while it runs: its database, and what it was told to do."""
+
+    def __init__(self, settings: ServiceSettings, database: Database, tasks: asyncio.TaskGroup):
+        self.settings = settings
+        self.db = database
+        self.stop = asyncio.Event()
+        self._tasks = tasks
+
+    def work(self, run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+        """Run a worker until the process is told to stop."""
+        self._tasks.create_task(run(self.stop))
+
+    def every(self, name: str, run_once: Callable[[], Awaitable[int]], interval_s: float) -> None:
+        """Run a worker that does one batch at a time: see kit.worker."""
+        self.work(lambda stop: worker.run_every(name, run_once, interval_s=interval_s, stop=stop))
+
+    async def serve(self, *services: tuple[ServiceDescriptor, object]) -> None:
+        """Open the door; it closes first when the process is told to stop."""
+        door = Door(Dispatcher(call_timeout_s=self.settings.call_timeout_s), list(services))
+        await door.start(self.settings.listen)
+
+        async def close() -> None:
+            await self.stop.wait()
+            await door.stop()
+
+        self._tasks.create_task(close())
+
+
+@asynccontextmanager
+async def running(settings: ServiceSettings, name: str, migrations: Path) -> AsyncIterator[Process]:
+    """A process that ends with SIGINT or SIGTERM: the block starts things, leaving it waits for the signal."""
+    async with db.connect(settings, migrations, name) as database, asyncio.TaskGroup() as tasks:
+        process = Process(settings, database, tasks)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, process.stop.set)
+        yield process
+        await process.stop.wait()
+    log.info("stopped")
+
+
+def main(
+    settings: ServiceSettings,
+    migrations: Path,
+    *,
+    serve: Callable[[str], Coroutine[Any, Any, None]],
+    status: Callable[[Database], Awaitable[dict[str, float]]],
+    seed: Callable[[Database, list[Any]], Awaitable[dict[str, float]]] | None = None,
+    replay: Callable[[Database], Awaitable[dict[str, float]]] | None = None,
+) -> None:
+    """`python -m <service> COMMAND`: the commands that every service has, and those it gives."""
+    name = migrations.parent.name
+    parser = argparse.ArgumentParser(prog=f"python -m {name}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("all", help="the door and the workers (default)")
+    commands.add_parser("api", help="the door alone")
+    commands.add_parser("workers", help="the workers alone")
+    commands.add_parser("migrate", help="bring the database up to date")
+    commands.add_parser("status", help="print the service's own figures as JSON")
+    if seed:
+        commands.add_parser("seed", help="load seed data from JSON lines, once").add_argument("file", type=Path)
+    if replay:
+        commands.add_parser("replay", help="handle dead letters again")
+    arguments = parser.parse_args()
+    command = arguments.command or "all"
+    logging.configure(name, settings.log_level)
+
+    async def once(work: Callable[[Database], Awaitable[object]]) -> None:
+        async with db.connect(settings, migrations, f"{name} {command}") as database:
+            print(json.dumps(await work(database)), flush=True)  # noqa: T201  # the command's answer
+
+    if command == "migrate":
+        uvloop.run(_migrate(settings, migrations))
+    elif command == "status":
+        uvloop.run(once(status))
+    elif command == "seed" and seed:
+        rows = [json.loads(line) for line in arguments.file.read_text().splitlines()]
+        uvloop.run(once(lambda database: seed(database, rows)))
+    elif command == "replay" and replay:
+        uvloop.run(once(replay))
+    else:
+        uvloop.run(serve(command))
+
+
+async def _migrate(settings: ServiceSettings, migrations: Path) -> None:
+    try:
+        await migrate.apply(settings.database_url, migrations, password=settings.database_password)
+    except RuntimeError as error:
+        sys.exit(f"migrations failed: {error}")
+    log.info("migrated")

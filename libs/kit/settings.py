@@ -1,0 +1,43 @@
+"""Settings: one typed class per service, read once at the start from the environment, refused early."""
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, FilePath, ValidationError
+from pydantic_settings import BaseSettings
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+class ServiceSettings(BaseSettings):
+    """What every service with a door and a database has; a service adds its own and its prefix."""
+
+    listen: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", description="address of the gRPC door, host:port")
+    database_url: str = Field(pattern=r"^postgres(ql)?://", description="of the service's own database")
+    database_password_file: FilePath | None = Field(None, description="where the URL has no password")
+    database_connections: int = Field(10, ge=1, le=1000, description="most connections of one process")
+    call_timeout_s: float = Field(5, gt=0, description="longest time for one call, whatever its caller allows")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+
+    @property
+    def database_password(self) -> str | None:
+        """The password, without the line's end."""
+        return secret(self.database_password_file)
+
+
+def secret(path: Path | None) -> str | None:
+    """The first line of a secret's file; None where there is no file."""
+    return path.read_text().strip() if path else None
+
+
+def read(kind: type[S]) -> S:
+    """Read settings from the environment, or say which variable is wrong and exit with 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        for wrong in error.errors(include_input=False, include_url=False):
+            name = prefix + "_".join(str(part) for part in wrong["loc"])
+            print(f"setting {name.upper()}: {wrong['msg']}", file=sys.stderr)  # noqa: T201  # no log exists yet
+        sys.exit(2)

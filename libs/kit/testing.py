@@ -1,0 +1,127 @@
+"""pytest fixtures: real PostgreSQL and Kafka once a session, a database of its own for each test, real gRPC.
+
+A test of a service gets that service's database: `db` looks at the folder that the test lies in.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import asyncpg
+import grpc
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_status import rpc_status
+
+from deploy.native import home, stack
+from kit import db as kit_db
+from kit import migrate
+from kit.calls import Dispatcher
+from kit.db import Database
+from kit.errors import Error, from_status
+from kit.grpc_door import Door
+from kit.settings import ServiceSettings
+
+SERVICES = Path(__file__).parents[2] / "services"
+_numbers = itertools.count()
+
+OpenDatabase = Callable[[str], Awaitable[Database]]
+OpenDoor = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture(scope="session")
+async def native() -> AsyncIterator[stack.Shop]:
+    """PostgreSQL and Kafka with their own ports and data, for the whole session."""
+    with home.scratch_home() as folder:
+        async with stack.running(folder, parts={"postgres", "kafka"}) as shop:
+            yield shop
+
+
+@pytest.fixture(scope="session")
+async def templates(native: stack.Shop) -> dict[str, str]:
+    """Migrated databases by service, filled as they are asked for."""
+    return {}
+
+
+@pytest.fixture
+async def open_database(native: stack.Shop, templates: dict[str, str]) -> AsyncIterator[OpenDatabase]:
+    """Give a fresh, migrated database of a service: a clone of its template, dropped after the test."""
+    admin = await asyncpg.connect(native.admin_url)
+
+    def url(name: str) -> str:
+        return native.admin_url.rpartition("/")[0] + "/" + name
+
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(admin.close)
+
+        async def fresh(service: str) -> Database:
+            migrations = SERVICES / service / "migrations"
+            if service not in templates:
+                template = f"template_{service}"
+                await admin.execute(f'CREATE DATABASE "{template}"')
+                await migrate.apply(url(template), migrations)
+                templates[service] = template
+            name = f"test_{service}_{next(_numbers)}"
+            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{templates[service]}"')
+            opened.push_async_callback(admin.execute, f'DROP DATABASE "{name}" WITH (FORCE)')
+            settings = ServiceSettings(listen="127.0.0.1:0", database_url=url(name))
+            return await opened.enter_async_context(kit_db.connect(settings, migrations, "test"))
+
+        yield fresh
+
+
+@pytest.fixture
+async def db(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Database:
+    """A fresh database of the service that the test belongs to."""
+    return await open_database(request.path.relative_to(SERVICES).parts[0])
+
+
+@pytest.fixture
+async def open_door() -> AsyncIterator[OpenDoor]:
+    """Serve a servicer on a real gRPC port; give a channel to it."""
+    async with AsyncExitStack() as opened:
+
+        async def serve(service: ServiceDescriptor, servicer: object, *, call_timeout_s: float = 5) -> grpc.aio.Channel:
+            door = Door(Dispatcher(call_timeout_s=call_timeout_s), [(service, servicer)])
+            port = await door.start("127.0.0.1:0")
+            opened.push_async_callback(door.server.stop, None)
+            return await opened.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+
+        yield serve
+
+
+@contextmanager
+def refused(code: grpc.StatusCode, reason: str | None = None, *, field: str | None = None) -> Iterator[Error]:
+    """Expect a call to be refused so; gives the error as our own client would raise it, once the block is left."""
+    told = Error(0, "", "")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        yield told
+    assert code == caught.value.code(), caught.value.details()
+    status = rpc_status.from_call(caught.value)
+    error = from_status(status) if status else None
+    assert error is not None, "no reason in the status"
+    told.__dict__.update(error.__dict__)
+    if reason:
+        assert reason == told.reason
+    if field:
+        assert field in [name for name, _ in told.fields]
+
+
+async def read_topic(kafka: str, topic: str, *, count: int | None = None) -> list[ConsumerRecord]:
+    """All records of a topic as it stands, or, with count, as soon as there are so many; in order per partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        await consumer.topics()  # fetches the metadata that the next line reads
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        records: list[ConsumerRecord] = []
+        ends = await consumer.end_offsets(partitions)
+        while len(records) < (sum(ends.values()) if count is None else count):
+            for batch in (await consumer.getmany(timeout_ms=500)).values():
+                records += batch
+        return records
+    finally:
+        await consumer.stop()

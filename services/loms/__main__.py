@@ -1,0 +1,54 @@
+"""python -m loms [all|api|workers|migrate|seed|status]: the only place where loms is wired up."""
+
+from functools import partial
+from pathlib import Path
+
+from abacus.loms.v1 import loms_pb2
+from kit import outbox, requests, service, settings
+from kit.db import Database
+from loms import orders, rpc, stock
+from loms.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SETTINGS = settings.read(Settings)
+
+EXPIRE_EVERY_S = 0.2
+PRUNE_EVERY_S = 60.0
+# A repeated payment or cancellation is harmless without its id. Of what adds, ids stay as long as the effect.
+PRUNED_METHODS = ["abacus.loms.v1.LomsService/OrderPayed", "abacus.loms.v1.LomsService/CancelOrder"]
+REQUESTS_KEPT_S = 7 * 24 * 3600.0
+
+
+async def serve(command: str) -> None:
+    """Run the door, the workers, or both, until told to stop."""
+    async with service.running(SETTINGS, "loms", MIGRATIONS) as process:
+        db = process.db
+        if command in ("all", "workers"):
+            process.work(outbox.Relay(db, SETTINGS.kafka).run)
+            process.every("expire", partial(orders.expire_once, db), EXPIRE_EVERY_S)
+            process.every("prune outbox", partial(outbox.prune, db), PRUNE_EVERY_S)
+            process.every(
+                "prune requests",
+                partial(requests.prune, db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S),
+                PRUNE_EVERY_S,
+            )
+        if command in ("all", "api"):
+            loms = rpc.Loms(db, pay_within_s=SETTINGS.payment_timeout_s, positions_max=SETTINGS.max_positions)
+            await process.serve((loms_pb2.DESCRIPTOR.services_by_name["LomsService"], loms))
+
+
+async def status(db: Database) -> dict[str, float]:
+    """What an operator looks at."""
+    return {**await outbox.status(db), "overdue_orders": await orders.overdue(db)}
+
+
+async def seed(db: Database, rows: list[dict[str, int]]) -> dict[str, float]:
+    """Fill shelves that do not exist yet from rows of {"warehouse_id", "sku", "count"}."""
+    receipts = [stock.Receipt(row["warehouse_id"], row["sku"], row["count"]) for row in rows]
+    async with db.transaction() as conn:
+        filled = await stock.fill_empty(conn, receipts, actor="seed")
+    return {"shelves_filled": filled}
+
+
+if __name__ == "__main__":
+    service.main(SETTINGS, MIGRATIONS, serve=serve, status=status, seed=seed)

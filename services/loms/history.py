@@ -1,0 +1,104 @@
+"""Every change of an order, and its event. Owns the table order_history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from abacus.loms.v1 import events_pb2, loms_pb2
+from kit import outbox
+from kit.db import Connection, Database
+
+STATUS_TOPIC = "abacus.loms.order-status.v1"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One position of an order, as sold."""
+
+    sku: int
+    count: int
+    name: str = ""
+    price: int = 0  # of one unit, minor units
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of one order, and what the order is after it."""
+
+    order_id: int
+    version: int
+    previous_status: str | None
+    status: str
+    reason: str
+    actor: str
+    at: datetime
+    user: int
+    pay_by: datetime | None
+    total_price: int
+    currency: str
+    lines: Sequence[Line]
+
+
+async def record(conn: Connection, changes: Sequence[Change]) -> None:
+    """Write changes of locked (or just made) orders, and their events, in the caller's transaction."""
+    await conn.execute(
+        """
+        INSERT INTO order_history (order_id, version, previous_status, status, reason, actor, at)
+        SELECT *
+          FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+        """,
+        [change.order_id for change in changes],
+        [change.version for change in changes],
+        [change.previous_status for change in changes],
+        [change.status for change in changes],
+        [change.reason for change in changes],
+        [change.actor for change in changes],
+        [change.at for change in changes],
+    )
+    await outbox.append_many(conn, STATUS_TOPIC, [(str(change.order_id), _event(change)) for change in changes])
+
+
+async def of_order(db: Database, order_id: int) -> list[Any]:
+    """The rows of an order's history in order of version; empty where there is no such order."""
+    return await db.pool.fetch(
+        """
+        SELECT version, previous_status, status, reason, actor, at
+          FROM order_history
+         WHERE order_id = $1
+         ORDER BY version
+        """,
+        order_id,
+    )
+
+
+def to_enum(status: str | None) -> str:
+    """The contract's name for the word that the database keeps; UNSPECIFIED for none."""
+    return f"ORDER_STATUS_{(status or 'unspecified').upper()}"
+
+
+def from_enum(status: loms_pb2.OrderStatus) -> str | None:
+    """The word that the database keeps; None for UNSPECIFIED."""
+    if status == loms_pb2.ORDER_STATUS_UNSPECIFIED:
+        return None
+    return loms_pb2.OrderStatus.Name(status).removeprefix("ORDER_STATUS_").lower()
+
+
+def _event(change: Change) -> events_pb2.OrderStatusChanged:
+    return events_pb2.OrderStatusChanged(
+        order_id=change.order_id,
+        version=change.version,
+        user=change.user,
+        previous_status=to_enum(change.previous_status),
+        status=to_enum(change.status),
+        reason=change.reason,
+        actor=change.actor,
+        at=change.at,
+        pay_by=change.pay_by,
+        items=[
+            events_pb2.OrderLine(sku=line.sku, count=line.count, name=line.name, price=line.price)
+            for line in change.lines
+        ],
+        total_price=change.total_price,
+        currency=change.currency,
+    )

@@ -1,0 +1,162 @@
+"""The wire: check the request, make the call, translate the answer. No SQL here."""
+
+from collections.abc import Iterable
+
+from abacus.loms.v1 import loms_pb2
+from kit import paging, requests
+from kit.calls import Call
+from kit.db import Database
+from kit.errors import Error
+from loms import history, orders, stock
+from loms.errors import ORDER_NOT_FOUND, TOO_MANY_POSITIONS, TOO_MANY_UNITS
+from loms.history import Line
+
+UNITS_MAX = 65535  # of one sku in an order, however many lines name it
+
+
+class Loms:
+    """LomsService."""
+
+    def __init__(self, db: Database, *, pay_within_s: float, positions_max: int):
+        self.db = db
+        self.pay_within_s = pay_within_s
+        self.positions_max = positions_max
+
+    async def CreateOrder(self, request: loms_pb2.CreateOrderRequest, call: Call) -> loms_pb2.CreateOrderResponse:
+        wanted = orders.Wanted(
+            caller=call.caller,
+            request_id=call.request_id,
+            body_hash=requests.body_hash(request),
+            user=request.user,
+            currency=request.currency or "RUB",
+            lines=_lines(request.items, self.positions_max),
+        )
+        async with self.db.transaction() as conn:
+            (answer,) = await orders.create_many(conn, [wanted], pay_within_s=self.pay_within_s)
+        if isinstance(answer, Error):
+            raise answer
+        return answer
+
+    async def ListOrder(self, request: loms_pb2.ListOrderRequest, call: Call) -> loms_pb2.ListOrderResponse:
+        return _shown(await orders.get(self.db, request.order_id))
+
+    async def OrderPayed(self, request: loms_pb2.OrderPayedRequest, call: Call) -> loms_pb2.OrderPayedResponse:
+        async with self.db.transaction() as conn:
+
+            async def effect() -> loms_pb2.OrderPayedResponse:
+                await orders.pay(conn, request.order_id, version=_version(request), actor=call.caller)
+                return loms_pb2.OrderPayedResponse()
+
+            return await requests.once(conn, call, request, effect)
+
+    async def CancelOrder(self, request: loms_pb2.CancelOrderRequest, call: Call) -> loms_pb2.CancelOrderResponse:
+        async with self.db.transaction() as conn:
+
+            async def effect() -> loms_pb2.CancelOrderResponse:
+                await orders.cancel(
+                    conn, request.order_id, version=_version(request), reason=request.reason, actor=call.caller
+                )
+                return loms_pb2.CancelOrderResponse()
+
+            return await requests.once(conn, call, request, effect)
+
+    async def Stocks(self, request: loms_pb2.StocksRequest, call: Call) -> loms_pb2.StocksResponse:
+        free = await stock.free(self.db, request.sku)
+        return loms_pb2.StocksResponse(
+            stocks=[loms_pb2.Stock(warehouse_id=warehouse_id, count=units) for warehouse_id, units in free]
+        )
+
+    async def ListOrders(self, request: loms_pb2.ListOrdersRequest, call: Call) -> loms_pb2.ListOrdersResponse:
+        page = paging.Page(request)
+        found = await orders.of_user(
+            self.db,
+            request.user,
+            status=history.from_enum(request.status),
+            before=page.before,
+            limit=page.limit,
+        )
+        shown, token = page.cut(found, key=lambda order: order.id)
+        return loms_pb2.ListOrdersResponse(orders=[_shown(order) for order in shown], next_page_token=token)
+
+    async def GetOrderHistory(
+        self, request: loms_pb2.GetOrderHistoryRequest, call: Call
+    ) -> loms_pb2.GetOrderHistoryResponse:
+        rows = await history.of_order(self.db, request.order_id)
+        if not rows:
+            raise ORDER_NOT_FOUND(f"there is no order {request.order_id}", order_id=request.order_id)
+        return loms_pb2.GetOrderHistoryResponse(
+            changes=[
+                loms_pb2.OrderChange(
+                    version=row["version"],
+                    previous_status=history.to_enum(row["previous_status"]),
+                    status=history.to_enum(row["status"]),
+                    reason=row["reason"],
+                    actor=row["actor"],
+                    at=row["at"],
+                )
+                for row in rows
+            ]
+        )
+
+    async def ReceiveStock(self, request: loms_pb2.ReceiveStockRequest, call: Call) -> loms_pb2.ReceiveStockResponse:
+        async with self.db.transaction() as conn:
+
+            async def effect() -> loms_pb2.ReceiveStockResponse:
+                receipt = stock.Receipt(request.warehouse_id, request.sku, request.count)
+                shelf = await stock.receive(conn, receipt, actor=call.caller)
+                return loms_pb2.ReceiveStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
+
+            return await requests.once(conn, call, request, effect)
+
+    async def AdjustStock(self, request: loms_pb2.AdjustStockRequest, call: Call) -> loms_pb2.AdjustStockResponse:
+        async with self.db.transaction() as conn:
+
+            async def effect() -> loms_pb2.AdjustStockResponse:
+                shelf = await stock.adjust(
+                    conn,
+                    sku=request.sku,
+                    warehouse_id=request.warehouse_id,
+                    delta=request.delta,
+                    reason=request.reason,
+                    actor=call.caller,
+                )
+                return loms_pb2.AdjustStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
+
+            return await requests.once(conn, call, request, effect)
+
+
+def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line]:
+    """Lines by sku: a sku named twice is added up. What a field alone may be, the contract has checked."""
+    lines: dict[int, Line] = {}
+    for item in items:
+        earlier = lines.get(item.sku)
+        count = item.count + (earlier.count if earlier else 0)
+        if count > UNITS_MAX:
+            raise TOO_MANY_UNITS(f"sku {item.sku}: {count} units, at most {UNITS_MAX} in an order", field="items")
+        lines[item.sku] = Line(item.sku, count, item.name, item.price)
+    if len(lines) > positions_max:
+        raise TOO_MANY_POSITIONS(f"{len(lines)} positions, at most {positions_max} in an order", field="items")
+    return list(lines.values())
+
+
+def _version(request: loms_pb2.OrderPayedRequest | loms_pb2.CancelOrderRequest) -> int | None:
+    return request.version if request.HasField("version") else None
+
+
+def _shown(order: orders.Order) -> loms_pb2.ListOrderResponse:
+    return loms_pb2.ListOrderResponse(
+        status=history.to_enum(order.status),
+        user=order.user,
+        items=[
+            loms_pb2.OrderItem(sku=line.sku, count=line.count, name=line.name, price=line.price) for line in order.lines
+        ],
+        order_id=order.id,
+        version=order.version,
+        created_at=order.created_at,
+        updated_at=order.updated_at,
+        pay_by=order.pay_by,
+        total_price=order.total_price,
+        currency=order.currency,
+        reason=order.reason,
+        shortages=orders.to_shortages(order.shortages),
+    )

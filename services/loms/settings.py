@@ -1,0 +1,15 @@
+"""What loms can be told: the variables LOMS_*."""
+
+from kit.settings import ServiceSettings
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+
+class Settings(ServiceSettings):
+    """Settings of loms, beside those of every service."""
+
+    model_config = SettingsConfigDict(env_prefix="LOMS_")
+
+    kafka: str = Field(description="bootstrap servers, host:port with commas")
+    payment_timeout_s: float = Field(600, gt=0, description="how long an order waits for its payment")
+    max_positions: int = Field(20, ge=1, le=1000, description="most skus in one order")
