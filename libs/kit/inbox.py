@@ -68,10 +68,6 @@ class Letter:
         return self.headers.get("id") or f"{self.topic}/{self.partition}/{self.offset}@{self.at.isoformat()}"
 
 
-class UnreadableError(Exception):
-    """A message that is not what its topic carries."""
-
-
 class Consumer:
     """Reads a service's topics and applies each event once."""
 
@@ -172,18 +168,15 @@ class Consumer:
             try:
                 uuid.UUID(letter.headers["id"])
             except ValueError:
-                raise UnreadableError("the header `id` is no UUID") from None
+                raise json.UnreadableError("the header `id` is no UUID") from None
         wanted = subscription.kind.DESCRIPTOR.full_name
         if letter.headers.get("type", wanted) != wanted:
-            raise UnreadableError(f"type {letter.headers['type']}, not {wanted}")
-        try:
-            message = json.loads(subscription.kind, letter.payload)
-        except ValueError as error:
-            raise UnreadableError(f"not readable as {wanted}: {error}") from error
+            raise json.UnreadableError(f"type {letter.headers['type']}, not {wanted}")
+        message = json.loads(subscription.kind, letter.payload)
         if violations := self.validator.collect_violations(message):
             first = violations[0].proto
             names = [element.field_name for element in first.field.elements] if first.field else []
-            raise UnreadableError(f"{'.'.join(names)}: {first.message}")
+            raise json.UnreadableError(f"{'.'.join(names)}: {first.message}")
         return Event(letter.event_id, letter.key.decode(errors="replace"), message, letter.at)
 
     async def replay(self) -> dict[str, float]:
@@ -243,7 +236,7 @@ async def _bury(conn: Connection, letter: Letter, error: Exception) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error) if isinstance(error, UnreadableError) else repr(error)
+    text = str(error) if isinstance(error, json.UnreadableError) else repr(error)
     return _printable(text)[:1000]
 
 

@@ -21,39 +21,46 @@ _INT64 = {
 }
 
 
+class UnreadableError(ValueError):
+    """A text that is not the message that it should be."""
+
+
 def dumps(event: Message) -> str:
-    """Write a message as JSON."""
+    """Write a message as JSON, fields in the order of the contract."""
     value = json_format.MessageToDict(event, always_print_fields_with_no_presence=True)
-    return json.dumps(_with_numbers(event, value), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(_as_contracted(event, value), ensure_ascii=False, separators=(",", ":"))
 
 
 def loads(kind: type[M], payload: bytes) -> M:
     """Read a message from JSON.
 
     Raises:
-        ValueError: it is no JSON object, or a field has a value that the contract does not allow.
+        UnreadableError: it is no JSON object, or a field has a value that the contract does not allow.
     """
-    value = json.loads(payload)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
     try:
+        value = json.loads(payload)
+        if not isinstance(value, dict):
+            raise UnreadableError("not a JSON object")
         return json_format.ParseDict(value, kind(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
-        raise ValueError(str(error)) from error
+    except (ValueError, RecursionError, json_format.ParseError) as error:
+        raise UnreadableError(str(error)) from error
 
 
-def _with_numbers(message: Message, value: dict[str, Any]) -> dict[str, Any]:
-    """Turn the strings that proto JSON makes of 64-bit integers into numbers, at every depth."""
+def _as_contracted(message: Message, value: dict[str, Any]) -> dict[str, Any]:
+    """Turn the strings that proto JSON makes of 64-bit integers into numbers, and order the fields, at every depth."""
+    ordered = {}
     for field in message.DESCRIPTOR.fields:
         name = field.json_name
         if name not in value:
             continue
+        part = value[name]
         if field.type in _INT64:
-            value[name] = [int(item) for item in value[name]] if field.is_repeated else int(value[name])
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and isinstance(value[name], dict | list):
-            parts = getattr(message, field.name)
-            pairs = zip(parts, value[name], strict=True) if field.is_repeated else [(parts, value[name])]
-            for part, inner in pairs:
-                if isinstance(inner, dict):  # a Timestamp is a string
-                    _with_numbers(part, inner)
-    return value
+            part = [int(item) for item in part] if field.is_repeated else int(part)
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            inner = getattr(message, field.name)
+            if isinstance(part, list):
+                part = [_as_contracted(one, of_one) for one, of_one in zip(inner, part, strict=True)]
+            elif isinstance(part, dict):  # a Timestamp is a string
+                part = _as_contracted(inner, part)
+        ordered[name] = part
+    return ordered

@@ -3,15 +3,19 @@
 A test of a service gets that service's database: `db` looks at the folder that the test lies in.
 """
 
+import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import grpc
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_status import rpc_status
 
@@ -92,6 +96,36 @@ async def open_door() -> AsyncIterator[OpenDoor]:
         yield serve
 
 
+@pytest.fixture
+async def topic(native: stack.Shop) -> str:
+    """A topic of the test's own, with three partitions."""
+    name = f"test-{next(_numbers)}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=native.kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, num_partitions=3, replication_factor=1)])
+    await admin.close()
+    return name
+
+
+async def until(
+    look: Callable[[], Awaitable[Any]],
+    wanted: object,
+    *,
+    of: Callable[[Any], Any] = lambda seen: seen,
+    within_s: float = 20,
+) -> None:
+    """Look again and again until it is (or `of` it is) what is wanted; fail with what was seen last."""
+    seen = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while True:
+                seen = of(await look())
+                if seen == wanted:
+                    return
+                await asyncio.sleep(0.02)
+    assert wanted == seen
+
+
 @contextmanager
 def refused(code: grpc.StatusCode, reason: str | None = None, *, field: str | None = None) -> Iterator[Error]:
     """Expect a call to be refused so; gives the error as our own client would raise it, once the block is left."""
@@ -111,15 +145,14 @@ def refused(code: grpc.StatusCode, reason: str | None = None, *, field: str | No
 
 async def read_topic(kafka: str, topic: str, *, count: int | None = None) -> list[ConsumerRecord]:
     """All records of a topic as it stands, or, with count, as soon as there are so many; in order per partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        await consumer.topics()  # fetches the metadata that the next line reads
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
+        ends = await consumer.end_offsets(consumer.assignment())
         records: list[ConsumerRecord] = []
-        ends = await consumer.end_offsets(partitions)
+        deadline = asyncio.get_running_loop().time() + 20
         while len(records) < (sum(ends.values()) if count is None else count):
+            assert asyncio.get_running_loop().time() < deadline, f"{len(records)} records, not {count}"
             for batch in (await consumer.getmany(timeout_ms=500)).values():
                 records += batch
         return records

@@ -22,15 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61\x62\x61\x63us/identity/v1/events.proto\x12\x12\x61\x62\x61\x63us.identity.v1\"\xc2\x01\n\x07\x43ontact\x12\x1a\n\x08username\x18\x01 \x01(\tR\x08username\x12\x1d\n\nfirst_name\x18\x02 \x01(\tR\tfirstName\x12\x1b\n\tlast_name\x18\x03 \x01(\tR\x08lastName\x12\x14\n\x05\x65mail\x18\x04 \x01(\tR\x05\x65mail\x12\x14\n\x05phone\x18\x05 \x01(\tR\x05phone\x12\x17\n\x07user_id\x18\x06 \x01(\x03R\x06userId\x12\x1a\n\x08language\x18\x07 \x01(\tR\x08languageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61\x62\x61\x63us/identity/v1/events.proto\x12\x12\x61\x62\x61\x63us.identity.v1\x1a\x1b\x62uf/validate/validate.proto\"\xf7\x02\n\x07\x43ontact\x12\x39\n\x08username\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x08username\x12<\n\nfirst_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\tfirstName\x12:\n\tlast_name\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x08lastName\x12\x33\n\x05\x65mail\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x05\x65mail\x12\x33\n\x05phone\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x05phone\x12 \n\x07user_id\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12+\n\x08language\x18\x07 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65nR\x08languageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'abacus.identity.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONTACT']._serialized_start=56
-  _globals['_CONTACT']._serialized_end=250
+  _globals['_CONTACT'].fields_by_name['username']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['username']._serialized_options = b'\272H\032r\030\030\300\0022\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_CONTACT'].fields_by_name['first_name']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['first_name']._serialized_options = b'\272H\032r\030\030\300\0022\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_CONTACT'].fields_by_name['last_name']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['last_name']._serialized_options = b'\272H\032r\030\030\300\0022\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_CONTACT'].fields_by_name['email']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['email']._serialized_options = b'\272H\032r\030\030\300\0022\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_CONTACT'].fields_by_name['phone']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['phone']._serialized_options = b'\272H\032r\030\030\300\0022\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_CONTACT'].fields_by_name['user_id']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['user_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_CONTACT'].fields_by_name['language']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['language']._serialized_options = b'\272H\014r\nR\000R\002ruR\002en'
+  _globals['_CONTACT']._serialized_start=85
+  _globals['_CONTACT']._serialized_end=460
 # @@protoc_insertion_point(module_scope)
