@@ -10,7 +10,7 @@ from loms import orders, rpc, stock
 from loms.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SETTINGS = settings.read(Settings)
+SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 
 EXPIRE_EVERY_S = 0.2
 PRUNE_EVERY_S = 60.0
@@ -19,12 +19,12 @@ PRUNED_METHODS = ["abacus.loms.v1.LomsService/OrderPayed", "abacus.loms.v1.LomsS
 REQUESTS_KEPT_S = 7 * 24 * 3600.0
 
 
-async def serve(command: str) -> None:
+async def serve(of: Settings, command: str) -> None:
     """Run the door, the workers, or both, until told to stop."""
-    async with service.running(SETTINGS, "loms", MIGRATIONS) as process:
+    async with service.running(of, "loms", MIGRATIONS) as process:
         db = process.db
         if command in ("all", "workers"):
-            process.work(outbox.Relay(db, SETTINGS.kafka).run)
+            process.work(outbox.Relay(db, of.kafka).run)
             process.every("expire", partial(orders.expire_once, db), EXPIRE_EVERY_S)
             process.every("prune outbox", partial(outbox.prune, db), PRUNE_EVERY_S)
             process.every(
@@ -33,8 +33,8 @@ async def serve(command: str) -> None:
                 PRUNE_EVERY_S,
             )
         if command in ("all", "api"):
-            loms = rpc.Loms(db, pay_within_s=SETTINGS.payment_timeout_s, positions_max=SETTINGS.max_positions)
-            await process.serve((loms_pb2.DESCRIPTOR.services_by_name["LomsService"], loms))
+            loms = rpc.Loms(db, pay_within_s=of.payment_timeout_s, positions_max=of.max_positions)
+            await process.serve((SERVICE, loms))
 
 
 async def status(db: Database) -> dict[str, float]:
@@ -51,4 +51,5 @@ async def seed(db: Database, rows: list[dict[str, int]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    service.main(SETTINGS, MIGRATIONS, serve=serve, status=status, seed=seed)
+    SETTINGS = settings.read(Settings)
+    service.main(SETTINGS, MIGRATIONS, serve=partial(serve, SETTINGS), status=status, seed=seed)

@@ -1,6 +1,7 @@
 """The errors of loms: one row each, a gRPC code and a stable reason."""
 
 from google.rpc import code_pb2
+
 from kit.errors import Reason
 
 ORDER_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "ORDER_NOT_FOUND")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+
 from abacus.loms.v1 import loms_pb2
 from kit import requests
 from kit.db import Connection, Database

@@ -1,8 +1,9 @@
 """What loms can be told: the variables LOMS_*."""
 
-from kit.settings import ServiceSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
+
+from kit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
+
 from kit.db import Connection, Database
 from loms.errors import STOCK_BELOW_RESERVED, STOCK_NOT_FOUND
 

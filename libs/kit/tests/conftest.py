@@ -1,6 +1,7 @@
 """A database with kit's tables: that of loms, which has them as every service has."""
 
 import pytest
+
 from kit.db import Database
 from kit.testing import OpenDatabase
 

@@ -6,8 +6,9 @@ import json
 import uuid
 
 import pytest
-from abacus.identity.v1 import events_pb2
 from aiokafka import AIOKafkaProducer
+
+from abacus.identity.v1 import events_pb2
 from kit import inbox
 from kit.testing import until
 

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
-from abacus.identity.v1 import events_pb2 as identity_events_pb2
-from abacus.loms.v1 import events_pb2, loms_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+
+from abacus.identity.v1 import events_pb2 as identity_events_pb2
+from abacus.loms.v1 import events_pb2, loms_pb2
 from kit import json
 
 AT = datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC)

@@ -5,8 +5,9 @@ import contextlib
 import json
 
 import pytest
-from abacus.loms.v1 import events_pb2
 from aiokafka.errors import KafkaError
+
+from abacus.loms.v1 import events_pb2
 from kit import outbox
 from kit.testing import read_topic
 

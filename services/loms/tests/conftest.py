@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+
 from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from kit.db import Database
 from kit.testing import OpenDoor

@@ -4,6 +4,7 @@ from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loms.allocation import EXACT_WAREHOUSES_MAX, allocate, allocate_all
 
 skus = st.integers(1, 4)

@@ -6,6 +6,7 @@ from datetime import UTC
 
 import grpc
 import pytest
+
 from abacus.loms.v1 import loms_pb2
 from kit.testing import refused
 from loms import orders

@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+
 from abacus.loms.v1 import loms_pb2
 from kit.testing import refused
 

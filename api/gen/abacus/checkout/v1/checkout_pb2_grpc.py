@@ -91,7 +91,7 @@ class CheckoutServiceServicer:
 
     def Purchase(self, request, context):
         """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, REQUEST_ID_REUSED.
+        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

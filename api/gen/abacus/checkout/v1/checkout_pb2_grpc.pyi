@@ -47,7 +47,7 @@ class CheckoutServiceStub:
     """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
     Purchase: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.PurchaseRequest, _checkout_pb2.PurchaseResponse]
     """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, REQUEST_ID_REUSED.
+    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
     """
 
 @_typing.type_check_only
@@ -69,7 +69,7 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
     Purchase: _aio.UnaryUnaryMultiCallable[_checkout_pb2.PurchaseRequest, _checkout_pb2.PurchaseResponse]  # type: ignore[assignment]
     """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, REQUEST_ID_REUSED.
+    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
     """
 
 class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -112,7 +112,7 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.PurchaseResponse, _abc.Awaitable[_checkout_pb2.PurchaseResponse]]:
         """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, REQUEST_ID_REUSED.
+        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
         """
 
 def add_CheckoutServiceServicer_to_server(servicer: CheckoutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -95,7 +95,7 @@ class LomsServiceServicer:
     def CreateOrder(self, request, context):
         """Creates an order and holds its stock, whole or not at all.
         A short order is kept as FAILED and answered OK, with what was short.
-        Errors: REQUEST_ID_REUSED.
+        Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

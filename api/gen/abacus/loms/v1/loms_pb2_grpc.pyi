@@ -40,7 +40,7 @@ class LomsServiceStub:
     CreateOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.CreateOrderRequest, _loms_pb2.CreateOrderResponse]
     """Creates an order and holds its stock, whole or not at all.
     A short order is kept as FAILED and answered OK, with what was short.
-    Errors: REQUEST_ID_REUSED.
+    Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
     """
     ListOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ListOrderRequest, _loms_pb2.ListOrderResponse]
     """Shows one order. Errors: ORDER_NOT_FOUND."""
@@ -75,7 +75,7 @@ class LomsServiceAsyncStub(LomsServiceStub):
     CreateOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.CreateOrderRequest, _loms_pb2.CreateOrderResponse]  # type: ignore[assignment]
     """Creates an order and holds its stock, whole or not at all.
     A short order is kept as FAILED and answered OK, with what was short.
-    Errors: REQUEST_ID_REUSED.
+    Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
     """
     ListOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.ListOrderRequest, _loms_pb2.ListOrderResponse]  # type: ignore[assignment]
     """Shows one order. Errors: ORDER_NOT_FOUND."""
@@ -113,7 +113,7 @@ class LomsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_loms_pb2.CreateOrderResponse, _abc.Awaitable[_loms_pb2.CreateOrderResponse]]:
         """Creates an order and holds its stock, whole or not at all.
         A short order is kept as FAILED and answered OK, with what was short.
-        Errors: REQUEST_ID_REUSED.
+        Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

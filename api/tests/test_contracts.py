@@ -1,0 +1,57 @@
+"""The checks of the contracts can fail: each is shown to catch what it is there for."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+BUF = Path(sys.executable).parent / "buf"
+
+
+@pytest.fixture
+def api(tmp_path):
+    """A copy of the contracts that a test may spoil."""
+    shutil.copy(REPO / "buf.yaml", tmp_path)
+    shutil.copytree(REPO / "api", tmp_path / "api")
+    return tmp_path
+
+
+def spoil(api, old, new):
+    path = api / "api" / "proto" / "abacus" / "loms" / "v1" / "loms.proto"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def buf(api, *arguments):
+    return subprocess.run([BUF, *arguments], cwd=api, capture_output=True, text=True, check=False)
+
+
+def test_a_breaking_change_is_found(api):
+    """A field that changes its type is refused; the contracts as they are pass."""
+    breaking = ("breaking", "--against", "api/released.binpb")
+    assert 0 == buf(api, *breaking).returncode
+    spoil(api, "int64 order_id = 1", "string order_id = 1")
+    found = buf(api, *breaking)
+    assert 100 == found.returncode
+    assert "order_id" in found.stdout
+
+
+def test_a_name_out_of_style_is_found(api):
+    """buf lint holds the contracts to its standard."""
+    assert 0 == buf(api, "lint").returncode
+    spoil(api, "rpc Stocks(", "rpc stocks(")
+    assert 100 == buf(api, "lint").returncode
+
+
+def test_stale_generated_code_is_found(api):
+    """A contract that changed without `make generate` fails the check."""
+    check = [sys.executable, "api/generate.py", "--check"]
+    assert 0 == subprocess.run(check, cwd=api, check=False).returncode
+    spoil(api, "  string currency = 4", "  string money = 4")
+    stale = subprocess.run(check, cwd=api, capture_output=True, text=True, check=False)
+    assert 1 == stale.returncode
+    assert "loms_pb2.py" in stale.stderr

@@ -1,0 +1,33 @@
+"""Settings are refused early, by the variable's name."""
+
+import pytest
+from pydantic_settings import SettingsConfigDict
+
+from kit import settings
+
+
+class Settings(settings.ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="SHOP_")
+
+
+def test_a_wrong_value_names_its_variable(monkeypatch, capsys):
+    """Each wrong or missing variable is named, the process exits with 2, secrets are not shown."""
+    monkeypatch.setenv("SHOP_DATABASE_URL", "mysql://user:geheim@host/db")
+    monkeypatch.setenv("SHOP_CALL_TIMEOUT_S", "soon")
+    with pytest.raises(SystemExit) as caught:
+        settings.read(Settings)
+    assert 2 == caught.value.code
+    said = capsys.readouterr().err
+    assert {"SHOP_LISTEN", "SHOP_DATABASE_URL", "SHOP_CALL_TIMEOUT_S"} == {
+        line.split()[1].strip(":") for line in said.splitlines()
+    }
+    assert "geheim" not in said
+
+
+def test_a_secret_is_a_files_first_line(monkeypatch, tmp_path):
+    """The line's end is no part of the password."""
+    (tmp_path / "password").write_text("geheim\n")
+    monkeypatch.setenv("SHOP_LISTEN", "127.0.0.1:0")
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop@127.0.0.1/shop")
+    monkeypatch.setenv("SHOP_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+    assert "geheim" == settings.read(Settings).database_password
