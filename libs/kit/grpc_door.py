@@ -5,7 +5,8 @@ from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -19,6 +20,23 @@ MAX_CONCURRENT_CALLS = 2000
 GRACE_S = 5.0
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class _Symbols:
+    """The descriptor pool that also finds a method's file: protobuf's own knows none, and people describe methods."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # the pool's
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            return self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
 
 
 class Door:
@@ -46,7 +64,9 @@ class Door:
                 (grpc.method_handlers_generic_handler(descriptor.full_name, handlers),)
             )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
-        reflection.enable_server_reflection([*self.names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server)
+        reflection.enable_server_reflection(
+            [*self.names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server, _Symbols()
+        )
 
     async def start(self, listen: str) -> int:
         """Listen on host:port and say SERVING; return the port, which port 0 leaves to the system.

@@ -18,7 +18,7 @@ class ServiceSettings(BaseSettings):
     database_password_file: FilePath | None = Field(None, description="where the URL has no password")
     database_connections: int = Field(10, ge=1, le=1000, description="most connections of one process")
     call_timeout_s: float = Field(5, gt=0, description="longest time for one call, whatever its caller allows")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @property
     def database_password(self) -> str | None:

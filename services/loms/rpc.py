@@ -126,7 +126,7 @@ class Loms:
 
 
 def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line]:
-    """Lines by sku: a sku named twice is added up. What a field alone may be, the contract has checked."""
+    """Lines in order of sku; one named twice is added up. What a field alone may be, the contract has checked."""
     lines: dict[int, Line] = {}
     for item in items:
         earlier = lines.get(item.sku)
@@ -136,7 +136,7 @@ def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line
         lines[item.sku] = Line(item.sku, count, item.name, item.price)
     if len(lines) > positions_max:
         raise TOO_MANY_POSITIONS(f"{len(lines)} positions, at most {positions_max} in an order", field="items")
-    return list(lines.values())
+    return [lines[sku] for sku in sorted(lines)]
 
 
 def _version(request: loms_pb2.OrderPayedRequest | loms_pb2.CancelOrderRequest) -> int | None:

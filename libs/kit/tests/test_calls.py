@@ -141,6 +141,10 @@ async def test_health_and_reflection_answer(channel):
     call = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     answer = await call.read()
     assert SERVICE.full_name in [service.name for service in answer.list_services_response.service]
+    for symbol, known in ((f"{SERVICE.full_name}.Stocks", True), (f"{SERVICE.full_name}.Nothing", False)):
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        answer = await reflection.ServerReflectionInfo(iter([asked])).read()
+        assert known == answer.HasField("file_descriptor_response")
 
 
 async def test_a_servicer_that_leaves_an_rpc_out_does_not_start():
