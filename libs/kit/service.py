@@ -100,7 +100,8 @@ def main(
     elif command == "status":
         uvloop.run(once(status))
     elif command == "seed" and seed:
-        rows = [json.loads(line) for line in arguments.file.read_text().splitlines()]
+        with arguments.file.open() as lines:
+            rows = [json.loads(line) for line in lines if line.strip()]
         uvloop.run(once(lambda database: seed(database, rows)))
     elif command == "replay" and replay:
         uvloop.run(once(replay))

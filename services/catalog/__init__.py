@@ -1,0 +1,1 @@
+"""Products and their prices: the ProductService of the shop."""

@@ -1,0 +1,8 @@
+"""The errors of catalog: one row each, a gRPC code and a stable reason."""
+
+from google.rpc import code_pb2
+
+from kit.errors import Reason
+
+PRODUCT_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND")
+TOKEN_INVALID = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_INVALID")

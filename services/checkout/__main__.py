@@ -1,0 +1,48 @@
+"""`python -m checkout [all|api|workers|migrate|status]`: the only place where checkout is wired up."""
+
+from functools import partial
+from pathlib import Path
+
+from abacus.catalog.v1 import catalog_pb2_grpc
+from abacus.checkout.v1 import checkout_pb2
+from abacus.loms.v1 import loms_pb2_grpc
+from checkout import purchases, rpc
+from checkout.peers import Peers
+from checkout.settings import Settings
+from kit import client, requests, service, settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
+
+RESUME_EVERY_S = 1.0
+PRUNE_EVERY_S = 60.0
+# The ids of purchases stay with the purchases.
+PRUNED_METHODS = ["abacus.checkout.v1.CheckoutService/AddToCart", "abacus.checkout.v1.CheckoutService/DeleteFromCart"]
+REQUESTS_KEPT_S = 7 * 24 * 3600.0
+
+
+async def serve(of: Settings, command: str) -> None:
+    """Run the door, the workers, or both, until told to stop."""
+    async with (
+        client.connect(of.catalog) as to_catalog,
+        client.connect(of.loms) as to_loms,
+        service.running(of, "checkout", MIGRATIONS) as process,
+    ):
+        db = process.db
+        peers = Peers(
+            catalog_pb2_grpc.CatalogServiceStub(to_catalog),
+            loms_pb2_grpc.LomsServiceStub(to_loms),
+            catalog_token=settings.secret(of.catalog_token_file) or "",
+        )
+        buying = purchases.Purchases(db, peers, resume_after_s=of.resume_after_s)
+        if command in ("all", "workers"):
+            process.every("resume purchases", buying.resume_once, RESUME_EVERY_S)
+            prune = partial(requests.prune, db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S)
+            process.every("prune requests", prune, PRUNE_EVERY_S)
+        if command in ("all", "api"):
+            await process.serve((SERVICE, rpc.Checkout(db, peers, buying, positions_max=of.max_positions)))
+
+
+if __name__ == "__main__":
+    SETTINGS = settings.read(Settings)
+    service.main(SETTINGS, MIGRATIONS, serve=partial(serve, SETTINGS), status=purchases.status)

@@ -1,0 +1,15 @@
+"""The errors of checkout: one row each, a gRPC code and a stable reason."""
+
+from google.rpc import code_pb2
+
+from kit.errors import Reason
+
+PRODUCT_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND")
+NOT_IN_CART = Reason(code_pb2.NOT_FOUND, "NOT_IN_CART")
+OUT_OF_STOCK = Reason(code_pb2.FAILED_PRECONDITION, "OUT_OF_STOCK")
+TOO_MANY_UNITS = Reason(code_pb2.FAILED_PRECONDITION, "TOO_MANY_UNITS")
+TOO_MANY_POSITIONS = Reason(code_pb2.FAILED_PRECONDITION, "TOO_MANY_POSITIONS")
+CART_EMPTY = Reason(code_pb2.FAILED_PRECONDITION, "CART_EMPTY")
+PRODUCT_GONE = Reason(code_pb2.FAILED_PRECONDITION, "PRODUCT_GONE")
+PRICE_CHANGED = Reason(code_pb2.FAILED_PRECONDITION, "PRICE_CHANGED")
+CURRENCIES_MIXED = Reason(code_pb2.FAILED_PRECONDITION, "CURRENCIES_MIXED")

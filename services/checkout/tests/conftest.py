@@ -1,0 +1,137 @@
+"""A checkout with a door, on its own database, between the real catalog and the real LOMS as processes."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from abacus.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from abacus.checkout.v1 import checkout_pb2, checkout_pb2_grpc
+from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
+from checkout import rpc
+from checkout.peers import Peers
+from checkout.purchases import Purchases
+from deploy.native import stack
+from kit import client, migrate
+from kit.db import Database
+from kit.testing import OpenDoor
+
+SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
+SERVICES = Path(__file__).parents[2]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+async def addresses(native: stack.Shop) -> dict[str, str]:
+    """Where loms and catalog listen, started once; tests keep apart by skus and users of their own."""
+    for name in ("loms", "catalog"):
+        await migrate.apply(native.database_url(name), SERVICES / name / "migrations")
+        await native.start_replica(name, name=f"{name}-of-checkout", args=["api"])
+    return {name: native.address(f"{name}-of-checkout") for name in ("loms", "catalog")}
+
+
+@pytest.fixture(scope="session")
+async def peers(addresses: dict[str, str]) -> AsyncIterator[Peers]:
+    async with client.connect(addresses["catalog"]) as catalog, client.connect(addresses["loms"]) as loms:
+        yield Peers(catalog_pb2_grpc.CatalogServiceStub(catalog), loms_pb2_grpc.LomsServiceStub(loms))
+
+
+@pytest.fixture
+async def away(native: stack.Shop) -> AsyncIterator[Peers]:
+    """Peers at an address where nobody listens."""
+    (port,) = stack.free_ports(["nobody"]).values()
+    async with client.connect(f"127.0.0.1:{port}") as channel:
+        yield Peers(catalog_pb2_grpc.CatalogServiceStub(channel), loms_pb2_grpc.LomsServiceStub(channel))
+
+
+@dataclass
+class Shop:
+    """What a test speaks with: one user, who buys through one checkout."""
+
+    db: Database
+    peers: Peers
+    buying: Purchases
+    stub: checkout_pb2_grpc.CheckoutServiceStub
+    user: int = field(default_factory=lambda: next(_numbers))
+
+    async def goods(self, count: int, **more: object) -> int:
+        """Put a new product on sale, with so many units in stock; return its sku."""
+        sku = next(_numbers)
+        await self.product(sku, **more)
+        if count:
+            await self.peers.loms.ReceiveStock(
+                loms_pb2.ReceiveStockRequest(warehouse_id=1, sku=sku, count=count, request_id=f"checkout-{sku}")
+            )
+        return sku
+
+    async def product(self, sku: int, **more: object) -> None:
+        about = {"name_ru": f"Товар {sku}", "name_en": f"Product {sku}", "price": 100} | more
+        await self.peers.catalog.UpsertProduct(catalog_pb2.UpsertProductRequest(sku=sku, **about))
+
+    async def adjust(self, sku: int, delta: int) -> None:
+        """Change what is in stock."""
+        request = loms_pb2.AdjustStockRequest(
+            warehouse_id=1, sku=sku, delta=delta, request_id=f"checkout-{next(_numbers)}"
+        )
+        await self.peers.loms.AdjustStock(request)
+
+    async def add(self, sku: int, count: int = 1, **more: object) -> None:
+        await self.stub.AddToCart(
+            checkout_pb2.AddToCartRequest(**{"user": self.user, "sku": sku, "count": count} | more)
+        )
+
+    async def delete(self, sku: int, count: int = 1, **more: object) -> None:
+        await self.stub.DeleteFromCart(checkout_pb2.DeleteFromCartRequest(user=self.user, sku=sku, count=count, **more))
+
+    async def show(self, **more: object) -> checkout_pb2.ListCartResponse:
+        return await self.stub.ListCart(checkout_pb2.ListCartRequest(user=self.user, **more))
+
+    async def purchase(self, **more: object) -> checkout_pb2.PurchaseResponse:
+        return await self.stub.Purchase(checkout_pb2.PurchaseRequest(**{"user": self.user} | more))
+
+    async def cart(self) -> dict[int, int]:
+        """Units in the cart by sku."""
+        return {item.sku: item.count for item in (await self.show()).items}
+
+    async def orders(self) -> list[loms_pb2.ListOrderResponse]:
+        """The user's orders at LOMS, the oldest first."""
+        answer = await self.peers.loms.ListOrders(loms_pb2.ListOrdersRequest(user=self.user))
+        return list(reversed(answer.orders))
+
+    async def states(self) -> list[str]:
+        """States of the purchases, the oldest first."""
+        return [row["state"] for row in await self.db.pool.fetch("SELECT state FROM purchases ORDER BY created_at")]
+
+
+@pytest.fixture
+async def open_shop(db: Database, open_door: OpenDoor, peers: Peers) -> Callable:
+    """Make a shop of the test's database; several are replicas of one checkout."""
+
+    async def make(with_peers: Peers = peers, *, positions_max: int = 20, like: Shop | None = None) -> Shop:
+        buying = Purchases(db, with_peers, resume_after_s=0.05)
+        door = await open_door(SERVICE, rpc.Checkout(db, with_peers, buying, positions_max=positions_max))
+        shop = Shop(db, peers, buying, checkout_pb2_grpc.CheckoutServiceStub(door))
+        if like:
+            shop.user = like.user
+        return shop
+
+    return make
+
+
+@pytest.fixture
+async def shop(open_shop: Callable) -> Shop:
+    return await open_shop()
+
+
+@pytest.fixture
+def instead() -> Callable:
+    """Make a stub whose calls are these functions; those not given go to the real one."""
+
+    def make(real: object, **calls: Callable) -> SimpleNamespace:
+        names = [name for name in vars(real) if name[0].isupper()]
+        return SimpleNamespace(**{name: getattr(real, name) for name in names} | calls)
+
+    return make
