@@ -1,0 +1,334 @@
+"""Seed data: the same products, stock and customers at every call, without clock or chance.
+
+`python -m deploy.seed write DIR` makes the files that the services load; `python -m deploy.seed contacts` publishes the
+customers' contacts until the service identity does. Both may be run again: nothing changes.
+"""
+
+import asyncio
+import json
+import uuid
+import zlib
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import typer
+from aiokafka import AIOKafkaProducer
+
+from abacus.identity.v1 import events_pb2
+from kit import json as event_json
+
+FIRST_SKU = 1001
+WAREHOUSES = (1, 2, 3)
+CONTACT_TOPIC = "abacus.identity.contact.v1"
+KAFKA_TIMEOUT_S = 15
+
+_IDS = uuid.uuid5(uuid.NAMESPACE_DNS, "seed.abacus.example")  # so that a contact has the same event id each time
+
+# Endings of a Russian adjective in the nominative: of a masculine, feminine, neuter and plural noun.
+_HARD = {"m": "ый", "f": "ая", "n": "ое", "p": "ые"}
+_STRESSED = {"m": "ой", "f": "ая", "n": "ое", "p": "ые"}
+_VELAR = {"m": "ий", "f": "ая", "n": "ое", "p": "ие"}
+_SIBILANT = {"m": "ой", "f": "ая", "n": "ое", "p": "ие"}
+_SOFT = {"m": "ий", "f": "яя", "n": "ее", "p": "ие"}
+
+
+@dataclass(frozen=True)
+class Adjective:
+    """A word that agrees with its noun in Russian: stem and endings."""
+
+    stem: str
+    endings: dict[str, str]
+    en: str
+
+    def ru(self, gender: str) -> str:
+        """The form that goes with a noun of this gender."""
+        return self.stem + self.endings[gender]
+
+
+_WIRELESS = Adjective("беспроводн", _STRESSED, "wireless")
+_COMPACT = Adjective("компактн", _HARD, "compact")
+_BLACK = Adjective("чёрн", _HARD, "black")
+_WHITE = Adjective("бел", _HARD, "white")
+_BLUE = Adjective("син", _SOFT, "blue")
+_RED = Adjective("красн", _HARD, "red")
+_GREY = Adjective("сер", _HARD, "grey")
+_GREEN = Adjective("зелён", _HARD, "green")
+_STEEL = Adjective("стальн", _STRESSED, "steel")
+_SOFT_TOUCH = Adjective("мягк", _VELAR, "soft")
+_WARM = Adjective("тёпл", _HARD, "warm")
+_LIGHT = Adjective("лёгк", _VELAR, "light")
+_STURDY = Adjective("прочн", _HARD, "sturdy")
+_WOODEN = Adjective("деревянн", _HARD, "wooden")
+_FOLDING = Adjective("складн", _STRESSED, "folding")
+_CORDLESS = Adjective("аккумуляторн", _HARD, "cordless")
+_POWERFUL = Adjective("мощн", _HARD, "powerful")
+_PROFESSIONAL = Adjective("профессиональн", _HARD, "professional")
+_BIG = Adjective("больш", _SIBILANT, "big")
+_SMALL = Adjective("маленьк", _VELAR, "small")
+_BRIGHT = Adjective("ярк", _VELAR, "bright")
+
+# Four adjectives, and what they can be said of: Russian, its gender, English, cheapest and dearest in rubles.
+_SHELVES: tuple[tuple[tuple[Adjective, ...], tuple[tuple[str, str, str, int, int], ...]], ...] = (
+    (
+        (_WIRELESS, _COMPACT, _BLACK, _WHITE),
+        (
+            ("наушники", "p", "headphones", 1490, 14990),
+            ("колонка", "f", "speaker", 990, 9990),
+            ("клавиатура", "f", "keyboard", 890, 7990),
+            ("мышь", "f", "mouse", 390, 4990),
+            ("микрофон", "m", "microphone", 1290, 11990),
+            ("веб-камера", "f", "webcam", 1190, 8990),
+            ("принтер", "m", "printer", 6990, 24990),
+            ("реле", "n", "smart relay", 590, 2490),
+        ),
+    ),
+    (
+        (_STEEL, _BLACK, _BLUE, _GREEN),
+        (
+            ("чайник", "m", "kettle", 790, 5990),
+            ("кастрюля", "f", "saucepan", 890, 6490),
+            ("сковорода", "f", "frying pan", 690, 4990),
+            ("термос", "m", "thermos flask", 590, 3990),
+            ("кружка", "f", "mug", 190, 890),
+            ("блюдо", "n", "serving dish", 390, 1990),
+            ("щипцы", "p", "kitchen tongs", 190, 790),
+            ("весы", "p", "kitchen scales", 690, 2990),
+        ),
+    ),
+    (
+        (_SOFT_TOUCH, _WARM, _GREY, _WHITE),
+        (
+            ("плед", "m", "throw blanket", 890, 4990),
+            ("подушка", "f", "pillow", 490, 3490),
+            ("одеяло", "n", "duvet", 1490, 8990),
+            ("полотенце", "n", "towel", 290, 1490),
+            ("коврик", "m", "bath mat", 390, 1990),
+            ("халат", "m", "dressing gown", 1290, 5990),
+            ("покрывало", "n", "bedspread", 1190, 6990),
+            ("тапочки", "p", "slippers", 290, 1490),
+        ),
+    ),
+    (
+        (_WARM, _LIGHT, _BLACK, _RED),
+        (
+            ("куртка", "f", "jacket", 2990, 17990),
+            ("свитер", "m", "sweater", 1490, 7990),
+            ("пальто", "n", "coat", 4990, 24990),
+            ("брюки", "p", "trousers", 1490, 6990),
+            ("шапка", "f", "hat", 390, 2490),
+            ("перчатки", "p", "gloves", 390, 2990),
+            ("платье", "n", "dress", 1690, 9990),
+            ("кроссовки", "p", "trainers", 1990, 12990),
+        ),
+    ),
+    (
+        (_WOODEN, _FOLDING, _WHITE, _GREY),
+        (
+            ("стол", "m", "table", 2990, 29990),
+            ("стул", "m", "chair", 1290, 9990),
+            ("кресло", "n", "armchair", 4990, 39990),
+            ("полка", "f", "shelf", 590, 4990),
+            ("кровать", "f", "bed", 9990, 59990),
+            ("вешалка", "f", "coat rack", 690, 4990),
+            ("табурет", "m", "stool", 590, 3990),
+            ("зеркало", "n", "mirror", 990, 9990),
+        ),
+    ),
+    (
+        (_CORDLESS, _POWERFUL, _LIGHT, _PROFESSIONAL),
+        (
+            ("дрель", "f", "drill", 2490, 14990),
+            ("шуруповёрт", "m", "power screwdriver", 1990, 12990),
+            ("пила", "f", "saw", 2990, 19990),
+            ("лобзик", "m", "jigsaw", 2490, 11990),
+            ("ножницы", "p", "garden shears", 1490, 7990),
+            ("кусторез", "m", "hedge trimmer", 2990, 13990),
+            ("пылесос", "m", "vacuum cleaner", 3990, 29990),
+            ("точило", "n", "bench grinder", 1990, 8990),
+        ),
+    ),
+    (
+        (_LIGHT, _STURDY, _BLUE, _RED),
+        (
+            ("палатка", "f", "tent", 2990, 29990),
+            ("рюкзак", "m", "backpack", 1290, 12990),
+            ("мяч", "m", "ball", 390, 2990),
+            ("лыжи", "p", "skis", 2990, 24990),
+            ("коньки", "p", "skates", 1990, 14990),
+            ("весло", "n", "paddle", 990, 5990),
+            ("велосипед", "m", "bicycle", 9990, 79990),
+            ("каска", "f", "helmet", 990, 6990),
+        ),
+    ),
+    (
+        (_WOODEN, _BIG, _SMALL, _BRIGHT),
+        (
+            ("кукла", "f", "doll", 390, 3990),
+            ("конструктор", "m", "construction set", 590, 7990),
+            ("пазл", "m", "puzzle", 190, 1490),
+            ("кубики", "p", "building blocks", 290, 1990),
+            ("пианино", "n", "toy piano", 990, 5990),
+            ("лошадка", "f", "rocking horse", 1490, 6990),
+            ("поезд", "m", "toy train", 690, 5990),
+            ("домино", "n", "set of dominoes", 190, 990),
+        ),
+    ),
+)
+# Made-up brands: Russian, English, and what their models begin with.
+_BRANDS = (
+    ("Авелон", "Avelon", "AV"),
+    ("Кедрин", "Kedrin", "KD"),
+    ("Меридан", "Meridan", "MR"),
+    ("Солвия", "Solvia", "SV"),
+    ("Тарвик", "Tarvik", "TK"),
+)
+
+# Given name, family name, language; their numbers are their places.
+_CUSTOMERS = (
+    ("Анна", "Иванова", "anna.ivanova", "ru"),
+    ("Ben", "Carter", "ben.carter", "en"),
+    ("Виктор", "Соколов", "viktor.sokolov", "ru"),
+    ("Diana", "Evans", "diana.evans", "en"),
+    ("Елена", "Морозова", "elena.morozova", "ru"),
+    ("Frank", "Green", "frank.green", "en"),
+    ("Галина", "Орлова", "galina.orlova", "ru"),
+    ("Helen", "Irving", "helen.irving", "en"),
+    ("Илья", "Фёдоров", "ilya.fedorov", "ru"),
+    ("Jack", "Knight", "jack.knight", "en"),
+)
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A demo customer, field by field as in abacus.identity.v1.Contact."""
+
+    user_id: int
+    username: str
+    first_name: str
+    last_name: str
+    email: str
+    phone: str  # E.164
+    language: str  # "ru" or "en"
+
+
+def products() -> list[dict[str, Any]]:
+    """All products by rising sku: sku, name_ru, name_en, price in kopecks, currency."""
+    made: list[dict[str, Any]] = []
+    for brand, which in product(_BRANDS, range(4)):
+        for adjectives, kinds in _SHELVES:
+            for kind in kinds:
+                made.append(_product(FIRST_SKU + len(made), brand, adjectives[which], kind))
+    return made
+
+
+def _product(
+    sku: int, brand: tuple[str, str, str], adjective: Adjective, kind: tuple[str, str, str, int, int]
+) -> dict[str, Any]:
+    brand_ru, brand_en, prefix = brand
+    noun_ru, gender, noun_en, low, high = kind
+    model = f"{prefix}-{sku}"
+    # Steps of ten rubles above the cheapest, so that prices look like prices: 1 490, 1 500, …
+    price_rubles = low + 10 * _pick(f"price {sku}", (high - low) // 10)
+    return {
+        "sku": sku,
+        "name_ru": f"{adjective.ru(gender).capitalize()} {noun_ru} {brand_ru} {model}",
+        "name_en": f"{brand_en} {adjective.en} {noun_en} {model}",
+        "price": price_rubles * 100 - (10 if price_rubles < 1000 else 0),
+        "currency": "RUB",
+    }
+
+
+def stock() -> list[dict[str, int]]:
+    """Units by warehouse: warehouse_id, sku, count of at least 1; a product that is sold out has no line."""
+    return [
+        {"warehouse_id": warehouse_id, "sku": item["sku"], "count": count}
+        for item in products()
+        for warehouse_id, count in _units(item["sku"]).items()
+        if count
+    ]
+
+
+def _units(sku: int) -> dict[int, int]:
+    if sku % 50 == 0:
+        return {}
+    if sku % 25 == 7:  # the last few: ten in all, over all warehouses
+        return {1: 3, 2: 4, 3: 3}
+    if sku % 25 == 8:
+        return {1 + _pick(f"place {sku}", 3): 1}
+    if sku % 10 == 3:  # in one warehouse only
+        return {1 + _pick(f"place {sku}", 3): 20 + _pick(f"units {sku}", 180)}
+    return {warehouse_id: 5 + _pick(f"units {sku} {warehouse_id}", 195) for warehouse_id in WAREHOUSES}
+
+
+def _pick(what: str, below: int) -> int:
+    """A number in 0…below-1 that depends on nothing but the words."""
+    return zlib.crc32(what.encode()) % below
+
+
+def customers() -> list[dict[str, Any]]:
+    """The demo customers, user ids from 1: the fields of Customer."""
+    return [
+        asdict(
+            Customer(
+                user_id=user_id,
+                username=username,
+                first_name=first_name,
+                last_name=last_name,
+                email=f"{username}@example.com",
+                phone=f"+7900000{user_id:04}",
+                language=language,
+            )
+        )
+        for user_id, (first_name, last_name, username, language) in enumerate(_CUSTOMERS, start=1)
+    ]
+
+
+def contact_id(contact: events_pb2.Contact) -> uuid.UUID:
+    """The event id of a contact: the same for the same contact, another one when it changes."""
+    return uuid.uuid5(_IDS, event_json.dumps(contact))
+
+
+app = typer.Typer(help="Seed data of the shop.", no_args_is_help=True, add_completion=False)
+
+
+@app.command()
+def write(folder: Path) -> None:
+    """Write products.jsonl, stock.jsonl and customers.jsonl into FOLDER."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("products", products()), ("stock", stock()), ("customers", customers())):
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"{name}.jsonl: {len(rows)} lines")
+
+
+@app.command()
+def contacts(kafka: str = typer.Option(help="address of Kafka, HOST:PORT")) -> None:
+    """Publish the customers' contacts."""
+    print(f"{asyncio.run(publish_contacts(kafka))} contacts on {CONTACT_TOPIC}")
+
+
+async def publish_contacts(kafka: str) -> int:
+    """Publish each customer's contact, keyed by user id; return how many.
+
+    Raises:
+        TimeoutError, aiokafka.errors.KafkaError: Kafka does not answer.
+    """
+    async with asyncio.timeout(KAFKA_TIMEOUT_S), AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
+        for customer in customers():
+            contact = events_pb2.Contact(**customer)
+            await producer.send_and_wait(
+                CONTACT_TOPIC,
+                event_json.dumps(contact).encode(),
+                key=str(contact.user_id).encode(),
+                headers=[
+                    ("id", str(contact_id(contact)).encode()),
+                    ("type", contact.DESCRIPTOR.full_name.encode()),
+                ],
+            )
+    return len(customers())
+
+
+if __name__ == "__main__":
+    app()

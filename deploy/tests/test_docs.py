@@ -1,0 +1,101 @@
+"""The documents say what the code says."""
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+from google.rpc import code_pb2
+
+import kit.errors
+from deploy import readme
+from deploy.native.parts import REPO, SERVICES, TOPICS
+from kit.errors import Reason
+
+CONTRACTS = (REPO / "docs" / "contracts.md").read_text()
+README = (REPO / "README.md").read_text()
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading."""
+    below = text.split(f"\n{heading}\n", 1)[1]
+    table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    assert table, heading
+    lines = table[0].splitlines()[2:]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def services() -> list[ServiceDescriptor]:
+    modules = [importlib.import_module(f"abacus.{name}.v1.{name}_pb2") for name in SERVICES]
+    return [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
+
+
+def reasons(module: ModuleType) -> list[Reason]:
+    return [value for value in vars(module).values() if isinstance(value, Reason)]
+
+
+def test_every_reason_is_in_the_contracts() -> None:
+    """The table of errors names each reason with its code and its owner, and no other."""
+    modules = {"kit": kit.errors}
+    modules |= {path.parent.name: importlib.import_module(f"{path.parent.name}.errors") for path in error_tables()}
+    known = {
+        (reason.name, code_pb2.Code.Name(reason.code), owner)
+        for owner, module in modules.items()
+        for reason in reasons(module)
+    }
+    assert known == {(reason, code, owner) for reason, code, owner, _ in rows(CONTRACTS, "## Errors")}
+
+
+def error_tables() -> list[Path]:
+    return sorted((REPO / "services").glob("*/errors.py"))
+
+
+@pytest.mark.parametrize("service", services(), ids=lambda service: service.name)
+def test_every_rpc_is_in_the_contracts(service: ServiceDescriptor) -> None:
+    """Each service's table names its RPCs in the order of the contract, with errors that its table of errors has."""
+    table = rows(CONTRACTS, f"### {service.full_name}")
+    assert [method.name for method in service.methods] == [rpc for rpc, _, _ in table]
+    owner = service.full_name.split(".")[1]
+    named = {reason for _, _, own in table for reason in own.split(", ") if reason}
+    assert named == {reason for reason, _, of, _ in rows(CONTRACTS, "## Errors") if of == owner}
+
+
+def test_rpc_comments_name_known_errors() -> None:
+    """The contracts' comments name the same errors for an RPC as the document, beside REQUEST_ID_REUSED."""
+    for service in services():
+        proto = (REPO / "api" / "proto" / service.file.name).read_text()
+        everywhere = set(re.findall(r"Errors of every call: (.*)\.", proto))
+        for rpc, _, own in rows(CONTRACTS, f"### {service.full_name}"):
+            comment = re.search(rf"((?:  //.*\n)+)  rpc {rpc}\(", proto)
+            assert comment, rpc
+            text = re.sub(r"\s*//\s*", " ", comment[1])
+            named = set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", text.partition("Errors:")[2])) | everywhere
+            assert named - {"REQUEST_ID_REUSED"} == {reason for reason in own.split(", ") if reason}, rpc
+
+
+def test_every_topic_is_in_the_contracts() -> None:
+    """The table of topics names each topic of the stack with its partitions."""
+    assert {topic: int(partitions) for topic, _, _, partitions, _ in rows(CONTRACTS, "## Topics")} == TOPICS
+
+
+def test_every_rpc_is_in_the_readme() -> None:
+    """The README shows every RPC, by make and by grpcurl."""
+    for service in services():
+        for method in service.methods:
+            full_name = f"{service.full_name}/{method.name}"
+            assert f"make call m={full_name}" in README, full_name
+            assert re.search(rf"grpcurl .*{re.escape(full_name)}", README), full_name
+
+
+def test_readme_is_as_the_shop_says() -> None:
+    """The README's answers are those of a fresh shop; its tables of ports and settings are those of the code."""
+    assert readme.differences(README, readme.made(README)) == ""
+
+
+def test_links_lead_somewhere() -> None:
+    """Each relative link of a document names a file of the repository."""
+    for document in [REPO / "README.md", REPO / "CHANGELOG.md", *(REPO / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"

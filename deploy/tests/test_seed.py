@@ -1,0 +1,98 @@
+"""The seed data: enough of it, well formed, the same at every call."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from itertools import chain
+
+import pytest
+
+from abacus.identity.v1 import events_pb2
+from deploy import seed
+
+
+def test_same_at_every_call() -> None:
+    """The data does not depend on clock, chance or the process."""
+    # A changed hash means that shops seeded before differ from those seeded after.
+    known = {
+        "products": "8c2e240cf6c144ee",
+        "stock": "fd2b06e8a21867a6",
+        "customers": "cc65a803aa7a850d",
+    }
+    made = {"products": seed.products(), "stock": seed.stock(), "customers": seed.customers()}
+    hashes = {name: hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] for name, rows in made.items()}
+    assert known == hashes
+
+
+def test_products_are_plausible() -> None:
+    """At least 1,000 products; skus rise by one from 1001; names are unique; prices are sums of rubles and kopecks."""
+    products = seed.products()
+    assert len(products) >= 1000
+    assert list(range(1001, 1001 + len(products))) == [item["sku"] for item in products]
+    for name in ("name_ru", "name_en"):
+        assert len(products) == len({item[name] for item in products})
+    assert {"RUB"} == {item["currency"] for item in products}
+    assert all(10_000 <= item["price"] <= 10_000_000 and item["price"] % 10 == 0 for item in products)
+
+
+@pytest.mark.parametrize(
+    ("gender", "forms"),
+    [
+        ("m", "беспроводной чёрный синий лёгкий большой"),
+        ("f", "беспроводная чёрная синяя лёгкая большая"),
+        ("n", "беспроводное чёрное синее лёгкое большое"),
+        ("p", "беспроводные чёрные синие лёгкие большие"),
+    ],
+)
+def test_adjectives_agree(gender: str, forms: str) -> None:
+    """Each kind of Russian adjective has the ending that its noun's gender asks for."""
+    words = (seed._WIRELESS, seed._BLACK, seed._BLUE, seed._LIGHT, seed._BIG)
+    assert forms == " ".join(word.ru(gender) for word in words)
+
+
+def test_nouns_have_their_gender() -> None:
+    """A noun's ending goes with the gender that the table gives it, but for the known exceptions."""
+    exceptions = {"мышь": "f", "пальто": "n", "реле": "n", "кровать": "f", "дрель": "f"}
+    by_ending = {"а": "f", "я": "f", "о": "n", "е": "n", "и": "p", "ы": "p"}
+    for noun, gender, *_ in chain.from_iterable(kinds for _, kinds in seed._SHELVES):
+        assert exceptions.get(noun, by_ending.get(noun[-1], "m")) == gender, noun
+
+
+def test_stock_has_all_cases() -> None:
+    """Three warehouses; some products are in one only, a few are down to the last units, a few are sold out."""
+    places: dict[int, dict[int, int]] = defaultdict(dict)
+    for row in seed.stock():
+        assert row["warehouse_id"] not in places[row["sku"]]
+        places[row["sku"]][row["warehouse_id"]] = row["count"]
+    assert {1, 2, 3} == set(chain.from_iterable(places.values()))
+    assert all(1 <= count <= 65535 for units in places.values() for count in units.values())
+    skus = {item["sku"] for item in seed.products()}
+    assert set(places) <= skus
+    sold_out = skus - set(places)
+    spread = Counter(len(units) for units in places.values())
+    last = [sku for sku, units in places.items() if sum(units.values()) <= 10]
+    assert 10 <= len(sold_out) <= 50
+    assert spread[1] >= 100
+    assert 20 <= len(last) <= 120
+    assert sum(places[1001].values()) > 100, "the README's examples buy it"
+
+
+def test_customers_are_contacts() -> None:
+    """Ten customers, ids 1…10, of both languages, at addresses that belong to nobody; each is a contact."""
+    contacts = [events_pb2.Contact(**customer) for customer in seed.customers()]
+    assert list(range(1, 11)) == [contact.user_id for contact in contacts]
+    assert {"ru", "en"} == {contact.language for contact in contacts}
+    assert all(contact.email.endswith("@example.com") for contact in contacts)
+    assert all(contact.phone.startswith("+7900000") and len(contact.phone) == 12 for contact in contacts)
+    assert len(contacts) == len({contact.phone for contact in contacts})
+
+
+def test_contact_id_is_of_its_content() -> None:
+    """The same contact has the same event id, so that publishing it again has no effect; a changed one has another."""
+    contact = events_pb2.Contact(**seed.customers()[0])
+    same, changed = events_pb2.Contact(), events_pb2.Contact()
+    same.CopyFrom(contact)
+    changed.CopyFrom(contact)
+    changed.email = "new@example.com"
+    assert seed.contact_id(contact) == seed.contact_id(same)
+    assert seed.contact_id(contact) != seed.contact_id(changed)
