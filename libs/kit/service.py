@@ -86,7 +86,7 @@ def main(
     if seed:
         commands.add_parser("seed", help="load seed data from JSON lines, once").add_argument("file", type=Path)
     if replay:
-        commands.add_parser("replay", help="handle dead letters again")
+        commands.add_parser("replay", help="handle again what could not be handled")
     arguments = parser.parse_args()
     command = arguments.command or "all"
     logging.configure(name, settings.log_level)

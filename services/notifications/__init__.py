@@ -1,0 +1,1 @@
+"""Messages to customers: what they are told about their orders, and what became of each message."""

@@ -1,0 +1,123 @@
+"""The worker of a channel: settle what waits, claim what is due, send it, note what became of it.
+
+No transaction is open while something is sent. Each message is marked as soon as it is taken, so that a process that is
+killed repeats at most the messages that were just on their way.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+import tenacity
+
+from kit import worker
+from kit.db import Database, is_unavailable
+from notifications import messages
+from notifications.channels import Outgoing, Port, RefusedError, Session
+from notifications.messages import Channel, Claimed
+from notifications.settings import Settings
+from notifications.texts import RenderError, Texts
+
+log = structlog.get_logger()
+
+POLL_S = 0.5  # behind the wake-up: what other processes record, and what is to be tried again
+BATCH = 200
+LANES = 4  # connections; messages of one order share one, so that they arrive in order
+# A batch ends so long before its lease that its last message is sent and marked; what it has not tried is given back.
+# After a kill the lease is what its messages wait.
+BATCH_S = 5.0
+MARK_S = 5.0
+PAUSE_MAX_S = 600.0
+ERROR_CHARACTERS = 500
+
+_KEYS = uuid.UUID("6f1f3a0e-5b57-4b0b-9d55-9a8e0d6c3d11")
+
+
+class Sender:
+    """Sends the messages of one channel; safe in any number of processes."""
+
+    def __init__(self, db: Database, channel: Channel, port: Port, texts: Texts, *, settings: Settings):
+        self.db = db
+        self.channel = channel
+        self.port = port
+        self.texts = texts
+        self.max_attempts = settings.max_attempts
+        self.contact_wait_s = settings.contact_wait_s
+        self.lease_s = BATCH_S + settings.send_timeout_s + MARK_S
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until stop is set."""
+        await worker.run_every(
+            f"send-{self.channel}",
+            partial(self.run_once, stop),
+            interval_s=POLL_S,
+            stop=stop,
+            wake=self.db.committed,  # the consumer recorded something
+        )
+
+    async def run_once(self, stop: asyncio.Event) -> int:
+        """Do one batch, less where stop is set meanwhile; return how many messages it looked at."""
+        settled = await messages.settle(self.db, self.channel, contact_wait_s=self.contact_wait_s)
+        batch = await messages.claim(self.db, self.channel, lease_s=self.lease_s, batch=BATCH)
+        lanes: dict[int, list[Claimed]] = {}
+        for claimed in batch:
+            lanes.setdefault(claimed.order_id % LANES, []).append(claimed)
+        ends_at = asyncio.get_running_loop().time() + BATCH_S
+        # A lane that fails must not cut off another in the middle of a message.
+        results = await asyncio.gather(
+            *(self._send_lane(lane, stop, ends_at) for lane in lanes.values()), return_exceptions=True
+        )
+        for result in results:
+            if result is not None:
+                raise result
+        return settled + len(batch)
+
+    async def _send_lane(self, lane: Sequence[Claimed], stop: asyncio.Event, ends_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        async with self.port.open() as session:
+            for done, claimed in enumerate(lane):
+                if stop.is_set() or loop.time() > ends_at:
+                    await messages.give_back(self.db, lane[done:])
+                    return
+                await self._send(session, claimed)
+
+    async def _send(self, session: Session, claimed: Claimed) -> None:
+        try:
+            subject, text = self.texts.render(self.channel, claimed)
+            await session.send(
+                Outgoing(
+                    str(uuid.uuid5(_KEYS, f"{claimed.event_id}/{self.channel}")),
+                    claimed.address,
+                    subject,
+                    text,
+                    claimed.created_at,
+                )
+            )
+        except (RefusedError, RenderError) as error:
+            await self._failed(claimed, error)
+            return
+        # It is out: a database that is away for a moment must not make it go out again.
+        async for attempt in tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(is_unavailable),
+            stop=tenacity.stop_after_delay(MARK_S),
+            wait=tenacity.wait_exponential(0.1, max=2),
+            reraise=True,
+        ):
+            with attempt:
+                await messages.sent(self.db, claimed, subject=subject, text=text)
+
+    async def _failed(self, claimed: Claimed, error: RefusedError | RenderError) -> None:
+        # A failed template may be mended.
+        last = claimed.attempts >= self.max_attempts or (isinstance(error, RefusedError) and error.for_good)
+        text = str(error).replace("\x00", "")[:ERROR_CHARACTERS]
+        pause_s = min(2.0 ** min(claimed.attempts - 1, 30), PAUSE_MAX_S)
+        await messages.failed(self.db, claimed, error=text, retry_after_s=None if last else pause_s)
+        log.warning(
+            "message failed" if last else "message to be tried again",
+            message_id=claimed.message_id,
+            channel=self.channel,
+            attempts=claimed.attempts,
+            error=text,
+        )
