@@ -72,7 +72,8 @@ async def test_what_failed_is_sent_again_on_demand(desk):
     await desk.tell(contact(email="a@example.com"))
     assert 1 == await messages.queue_failed(desk.db)
     await desk.send()
-    assert ("sent", "a@example.com") == tuple((await desk.row())[name] for name in ("status", "address"))
+    row = await desk.row()
+    assert ("sent", "a@example.com") == (row["status"], row["address"])
     assert 0 == await messages.queue_failed(desk.db)
 
 
