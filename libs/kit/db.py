@@ -39,6 +39,7 @@ _UNAVAILABLE = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a server that died while asyncpg was reading its last words
     asyncpg.OperatorInterventionError,  # shutdown, crash, cannot connect now, statement timeout
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,

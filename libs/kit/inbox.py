@@ -80,9 +80,8 @@ class Consumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until stop is set; whatever breaks is opened anew, with growing pauses."""
-        for failures in itertools.count():
-            if stop.is_set():
-                return
+        failures = 0
+        while not stop.is_set():
             try:
                 async with self._consumer() as consumer:
                     while not stop.is_set():
@@ -92,9 +91,11 @@ class Consumer:
                             if stop.is_set():
                                 break
                             await consumer.commit({partition: records[-1].offset + 1})
+                            failures = 0
             except Exception as error:
                 log.warning("consumer stopped", group=self.group, error=repr(error))
                 await worker.pause(min(0.2 * 2 ** min(failures, 6), 5.0), stop)
+                failures += 1
 
     @contextlib.asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:

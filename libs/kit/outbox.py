@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
@@ -46,17 +45,18 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lead or stand by until stop is set; whatever breaks is opened anew, with growing pauses."""
-        for failures in itertools.count():
-            if stop.is_set():
-                return
+        failures = 0
+        while not stop.is_set():
             try:
                 async with self._leading(stop) as conn, _producer(self.kafka) as producer:
                     while not stop.is_set():
                         if await publish_once(conn, producer) == 0:
                             await worker.pause(POLL_S, stop, self.db.committed)
+                        failures = 0
             except Exception as error:
                 log.warning("relay stopped, events wait in the outbox", error=repr(error))
                 await worker.pause(min(0.2 * 2 ** min(failures, 6), 5.0), stop)
+                failures += 1
 
     @contextlib.asynccontextmanager
     async def _leading(self, stop: asyncio.Event) -> AsyncIterator[asyncpg.Connection]:

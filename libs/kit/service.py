@@ -2,11 +2,11 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from kit.settings import ServiceSettings
 
 log = structlog.get_logger()
 
+WORKER_GRACE_S = 3.0
+
 
 class Process:
     """A service's process while it runs: its database, and what it was told to do."""
@@ -31,14 +33,36 @@ class Process:
         self.db = database
         self.stop = asyncio.Event()
         self._tasks = tasks
+        self._limits: set[asyncio.Timeout] = set()
 
     def work(self, run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-        """Run a worker until the process is told to stop."""
-        self._tasks.create_task(run(self.stop))
+        """Run a worker until the process is told to stop; then it has WORKER_GRACE_S to end by itself."""
+
+        async def bounded() -> None:
+            limit = asyncio.timeout(None)
+            try:
+                async with limit:
+                    self._limits.add(limit)
+                    try:
+                        await run(self.stop)
+                    finally:
+                        self._limits.remove(limit)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                log.warning("worker cut off at the stop")
+
+        self._tasks.create_task(bounded())
 
     def every(self, name: str, run_once: Callable[[], Awaitable[int]], interval_s: float) -> None:
         """Run a worker that does one batch at a time: see kit.worker."""
         self.work(lambda stop: worker.run_every(name, run_once, interval_s=interval_s, stop=stop))
+
+    def end(self) -> None:
+        """Tell everything to stop. A worker that waits for a broker which is away is cut off: each survives a kill."""
+        self.stop.set()
+        for limit in self._limits:
+            limit.reschedule(asyncio.get_running_loop().time() + WORKER_GRACE_S)
 
     async def serve(self, *services: tuple[ServiceDescriptor, object]) -> None:
         """Open the door; it closes first when the process is told to stop."""
@@ -52,14 +76,14 @@ class Process:
         self._tasks.create_task(close())
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def running(settings: ServiceSettings, name: str, migrations: Path) -> AsyncIterator[Process]:
     """A process that ends with SIGINT or SIGTERM: the block starts things, leaving it waits for the signal."""
     async with db.connect(settings, migrations, name) as database, asyncio.TaskGroup() as tasks:
         process = Process(settings, database, tasks)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, process.stop.set)
+            loop.add_signal_handler(number, process.end)
         yield process
         await process.stop.wait()
     log.info("stopped")
