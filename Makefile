@@ -1,0 +1,62 @@
+# Python 3.11 and make are all that is needed; `make help` lists what there is.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN := .venv/bin/python
+NATIVE := $(RUN) -m deploy.native
+
+.DEFAULT_GOAL := help
+.PHONY: help run-all stop status logs seed reset demo call psql topic test check generate chaos
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Everything below needs the environment; it is made again when the lock changes.
+.venv/.ready: requirements.lock pyproject.toml deploy/native/install.sh
+	@sh deploy/native/install.sh "$(PYTHON)"
+
+run-all: .venv/.ready ## start the whole shop in the foreground; Ctrl-C ends it
+	@$(NATIVE) run-all
+
+stop: .venv/.ready ## end what run-all started, from another terminal
+	@$(NATIVE) stop
+
+status: .venv/.ready ## each process, outbox lag, dead letters, overdue orders; fails when something is wrong
+	@$(NATIVE) status
+
+logs: .venv/.ready ## the end of the logs; of one process: make logs n=loms; as they grow: f=1
+	@$(NATIVE) logs $(n) $(if $(f),--follow)
+
+seed: .venv/.ready ## load goods, stock and customers into the running shop; a repeat changes nothing
+	@$(NATIVE) seed
+
+reset: .venv/.ready ## delete all data, logs and passwords (what was downloaded stays)
+	@$(NATIVE) reset
+
+demo: .venv/.ready ## buy and pay, then let an order run out of time; shows each step
+	@$(RUN) -m deploy.demo
+
+call: .venv/.ready ## call an RPC: make call m=abacus.loms.v1.LomsService/Stocks d='{"sku":1001}'; none: list them
+	@$(NATIVE) call $(m) $(if $(d),--data '$(d)') $(if $(h),--header '$(h)')
+
+psql: .venv/.ready ## SQL prompt on a service's database: make psql s=loms
+	@$(NATIVE) psql $(or $(s),loms)
+
+topic: .venv/.ready ## print the events of a topic: make topic t=abacus.loms.order-status.v1; as they come: f=1
+	@$(NATIVE) topic $(t) $(if $(f),--follow)
+
+test: .venv/.ready ## run the tests on a stack of their own; of one place: make test t=services/loms
+	@$(RUN) -m pytest $(t)
+
+check: .venv/.ready ## format, lint, types, contracts, and that the generated code is fresh
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/buf lint
+	.venv/bin/buf format --diff --exit-code
+	.venv/bin/buf breaking --against api/released.binpb
+	$(RUN) api/generate.py --check
+
+generate: .venv/.ready ## make api/gen from api/proto
+	$(RUN) api/generate.py
+
+chaos: .venv/.ready ## kill -9, races and contention at full size, with the measured figures; about ten minutes
+	@CHAOS=full $(RUN) -m pytest tests/chaos
