@@ -39,7 +39,8 @@ if [ ! -x "$venv/bin/uv" ]; then
             "Connect (or set HTTPS_PROXY, PIP_INDEX_URL) and try again; later starts need no network."
 fi
 echo "installing the packages of requirements.lock"
-"$venv/bin/uv" pip sync --quiet --require-hashes requirements.lock \
+# Compiled here, because the processes of the first start would all compile the same modules at the same time.
+"$venv/bin/uv" pip sync --quiet --compile-bytecode --require-hashes requirements.lock \
     || fail "The packages of requirements.lock cannot be downloaded: no network, or a proxy is in the way." \
         "Connect (or set HTTPS_PROXY, UV_DEFAULT_INDEX) and try again; later starts need no network."
 "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation --editable .

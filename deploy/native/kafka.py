@@ -85,7 +85,8 @@ def _prepare(settings: Path, port: int, controller_port: int) -> None:
     )
     if (data / "meta.properties").exists():
         return
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # 22 characters of base64; a dash in front, as one in 64 has it, would be read as an option.
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
     formatted = subprocess.run(
         [*_java(), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(settings)],
         env=_environment(), cwd="/", capture_output=True, text=True, check=False,

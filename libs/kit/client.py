@@ -74,7 +74,7 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
 def _named(error: grpc.aio.AioRpcError, method: str | bytes) -> Exception:
     name = method.decode() if isinstance(method, bytes) else method
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        service = name.strip("/").split("/")[0].split(".")[-1]
+        service = name.strip("/").split(".")[1]  # of abacus.<service>.v1
         return errors.PEER_UNAVAILABLE(f"{service} does not answer, try again", retry_after_s=1)
     status = rpc_status.from_call(error)
     named = errors.from_status(status) if status else None

@@ -67,7 +67,10 @@ class Process:
     async def serve(self, *services: tuple[ServiceDescriptor, object]) -> None:
         """Open the door; it closes first when the process is told to stop."""
         door = Door(Dispatcher(call_timeout_s=self.settings.call_timeout_s), list(services))
-        await door.start(self.settings.listen)
+        try:
+            await door.start(self.settings.listen)
+        except RuntimeError:
+            sys.exit(f"cannot listen on {self.settings.listen}: another program does, or the address is not ours")
 
         async def close() -> None:
             await self.stop.wait()

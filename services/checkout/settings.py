@@ -16,5 +16,5 @@ class Settings(ServiceSettings):
     loms: str = Field(pattern=_TARGET, description="where loms listens, host:port, several with commas")
     catalog: str = Field(pattern=_TARGET, description="where catalog listens, host:port, several with commas")
     catalog_token_file: FilePath | None = Field(None, description="holds the token that catalog asks for")
-    max_positions: int = Field(20, ge=1, le=1000, description="most skus in one cart")
+    max_positions: int = Field(20, ge=1, le=100, description="most skus in one cart")
     resume_after_s: float = Field(5, gt=0, description="a purchase open for so long is finished by the worker")

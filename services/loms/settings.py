@@ -13,4 +13,4 @@ class Settings(ServiceSettings):
 
     kafka: str = Field(description="bootstrap servers, host:port with commas")
     payment_timeout_s: float = Field(600, gt=0, description="how long an order waits for its payment")
-    max_positions: int = Field(20, ge=1, le=1000, description="most skus in one order")
+    max_positions: int = Field(20, ge=1, le=100, description="most skus in one order")
