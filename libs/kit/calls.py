@@ -15,6 +15,7 @@ import structlog
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2
 
 from kit import errors
 from kit.db import is_unavailable
@@ -22,6 +23,7 @@ from kit.db import is_unavailable
 log = structlog.get_logger()
 
 ANONYMOUS = "anonymous"
+FIELDS_MAX = 20  # named in an error: its details travel in a trailer, which has a limit of its own
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
 
 
 class Dispatcher:
-    """What happens to every call: parse, policy, request id, validation, deadline, handler, errors, one log line."""
+    """What happens to every call: parse, policy, request id, validation, deadline, handler, errors, observer."""
 
     def __init__(self, *, call_timeout_s: float, policy: Policy = anyone, observe: Observer = unobserved):
         self.call_timeout_s = call_timeout_s
@@ -112,16 +114,21 @@ class Dispatcher:
         Raises:
             Error: what the caller is to be told; nothing else leaves.
         """
-        started = asyncio.get_running_loop().time()
-        code = 0
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        code, reason = code_pb2.CANCELLED, ""
         with structlog.contextvars.bound_contextvars(method=method.full_name):
             try:
-                return await self._serve(method, body, metadata, time_left_s)
+                answer = await self._serve(method, body, metadata, time_left_s)
+                code = code_pb2.OK
+                return answer
             except errors.Error as error:
-                code = error.code
+                code, reason = error.code, error.reason
                 raise
             finally:
-                self.observe(method.full_name, code, asyncio.get_running_loop().time() - started)
+                seconds = clock() - started
+                self.observe(method.full_name, code, seconds)
+                log.debug("call", code=code, reason=reason, seconds=round(seconds, 6))
 
     async def _serve(
         self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None
@@ -158,7 +165,7 @@ class Dispatcher:
         violations = self.validator.collect_violations(request)
         if not violations:
             return
-        fields = [(_path(violation.proto.field), violation.proto.message) for violation in violations]
+        fields = [(field_path(violation.proto.field), violation.proto.message) for violation in violations[:FIELDS_MAX]]
         name, text = fields[0]
         raise errors.Error(
             errors.INVALID_FIELD.code, errors.INVALID_FIELD.name, f"{name}: {text}" if name else text, fields=fields
@@ -191,10 +198,10 @@ def _language(request: Any, metadata: Mapping[str, str]) -> str:
     return "en" if asked.lower().startswith("en") else "ru"
 
 
-def _path(field_path: Any) -> str:
-    """`items[1].count` from a violation's path."""
+def field_path(path_of_violation: Any) -> str:
+    """`items[1].count` from the path of a protovalidate violation; empty where it is the whole message's."""
     path = ""
-    for element in field_path.elements if field_path else ():
+    for element in path_of_violation.elements if path_of_violation else ():
         path += ("." if path else "") + element.field_name
         subscript = element.subscript
         if subscript is not None:

@@ -6,11 +6,13 @@ that services make have no effect.
 """
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from kit import errors
@@ -18,6 +20,18 @@ from kit.calls import current
 
 TIMEOUT_S = 4.0  # where no call is being served: a worker's
 MARGIN = 0.9  # of what is left, so that the caller can still be told
+
+_ADDRESSES = re.compile(r"[\d.]+:\d+(,[\d.]+:\d+)*")
+
+# What a peer's transport says by itself, without a reason of ours: it is full, going, or none of ours.
+_NOT_NOW = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNKNOWN,
+}
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -37,9 +51,14 @@ _SERVICE_CONFIG = {
 
 
 def connect(target: str) -> grpc.aio.Channel:
-    """A channel to the processes of a service, `host:port` or several with commas; it connects when it is used."""
+    """A channel to the processes of a service; it connects when it is used.
+
+    Args:
+        target: `host:port`, or several IPv4 addresses with ports, separated by commas. Calls go to all in turn; a name
+            is looked up, and all its addresses are used.
+    """
     return grpc.aio.insecure_channel(
-        f"ipv4:{target}",
+        f"ipv4:{target}" if _ADDRESSES.fullmatch(target) else f"dns:///{target}",
         interceptors=[_Interceptor()],
         options=[
             ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
@@ -63,6 +82,7 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
         if details.timeout is not None:
             timeout_s = min(timeout_s, details.timeout)
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request = _copy(request)  # the caller's own may be sent again, and would be a repeat
             request.request_id = str(uuid.uuid4())
         details = details._replace(timeout=max(timeout_s, 0.001))
         try:
@@ -71,11 +91,19 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
             raise _named(error, details.method) from error
 
 
+def _copy(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
 def _named(error: grpc.aio.AioRpcError, method: str | bytes) -> Exception:
     name = method.decode() if isinstance(method, bytes) else method
-    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        service = name.strip("/").split(".")[1]  # of abacus.<service>.v1
-        return errors.PEER_UNAVAILABLE(f"{service} does not answer, try again", retry_after_s=1)
     status = rpc_status.from_call(error)
     named = errors.from_status(status) if status else None
-    return named or RuntimeError(f"{name} failed: {error.code().name}: {error.details()}")
+    if named and named.code != code_pb2.UNAVAILABLE:
+        return named
+    if named or error.code() in _NOT_NOW:
+        service = name.strip("/").split(".")[1]  # of abacus.<service>.v1
+        return errors.PEER_UNAVAILABLE(f"{service} does not answer, try again", retry_after_s=1)
+    return RuntimeError(f"{name} failed: {error.code().name}: {error.details()}")

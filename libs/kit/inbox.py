@@ -15,17 +15,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import protovalidate
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from google.protobuf.message import Message
 
 from kit import json, worker
+from kit.calls import field_path
 from kit.db import Connection, Database, is_unavailable
 
 log = structlog.get_logger()
 
 KEEP_S = 14 * 24 * 3600.0  # longer than the broker keeps a message, so that no repeat comes after it
+_LATEST_MS = 253_402_300_799_000  # the end of the year 9999, where datetime ends
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Event:
     event_id: str
     key: str
     message: Any
-    at: datetime  # when the broker got it
+    at: datetime  # when the broker got it (log.message.timestamp.type=LogAppendTime)
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,17 @@ class Letter:
 
     @property
     def event_id(self) -> str:
-        """The producer's id, or the message's place where a foreign producer gives none."""
-        return self.headers.get("id") or f"{self.topic}/{self.partition}/{self.offset}@{self.at.isoformat()}"
+        """The producer's id, or the message's place where a foreign producer gives none.
+
+        Raises:
+            UnreadableError: the id is none.
+        """
+        if "id" not in self.headers:
+            return f"{self.partition}/{self.offset}@{self.at.isoformat()}"
+        try:
+            return str(uuid.UUID(self.headers["id"]))
+        except ValueError:
+            raise json.UnreadableError("the header `id` is no UUID") from None
 
 
 class Consumer:
@@ -149,7 +161,10 @@ class Consumer:
         except Exception as error:
             if is_unavailable(error):
                 raise
-            log.exception("dead letter", topic=letter.topic, partition=letter.partition, offset=letter.offset)
+            # Why it cannot be read stands in dead_letters: the reason may quote the message, and logs are for everybody.
+            is_ours = not isinstance(error, json.UnreadableError)
+            place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
+            log.warning("dead letter", **place, exc_info=is_ours)
             async with self.db.transaction() as conn:
                 await _bury(conn, letter, error)
 
@@ -165,66 +180,66 @@ class Consumer:
             await subscription.handle(conn, event)
 
     def _read(self, subscription: Subscription, letter: Letter) -> Event:
-        if "id" in letter.headers:
-            try:
-                uuid.UUID(letter.headers["id"])
-            except ValueError:
-                raise json.UnreadableError("the header `id` is no UUID") from None
         wanted = subscription.kind.DESCRIPTOR.full_name
         if letter.headers.get("type", wanted) != wanted:
             raise json.UnreadableError(f"type {letter.headers['type']}, not {wanted}")
         message = json.loads(subscription.kind, letter.payload)
         if violations := self.validator.collect_violations(message):
             first = violations[0].proto
-            names = [element.field_name for element in first.field.elements] if first.field else []
-            raise json.UnreadableError(f"{'.'.join(names)}: {first.message}")
+            raise json.UnreadableError(f"{field_path(first.field)}: {first.message}")
         return Event(letter.event_id, letter.key.decode(errors="replace"), message, letter.at)
 
     async def replay(self) -> dict[str, float]:
         """Handle dead letters again, the oldest first; return how many went through, and how many are dead still."""
-        rows = await self.db.pool.fetch(
+        replayed = dead = last = 0
+        while rows := await self.db.pool.fetch(
             """
             SELECT id, topic, partition, "offset", sent_at, key, headers, payload
               FROM dead_letters
              WHERE replayed_at IS NULL
+               AND id > $1
              ORDER BY id
-            """
+             LIMIT 100
+            """,
+            last,
+        ):
+            for row in rows:
+                last = row["id"]
+                if await self._replay_one(row):
+                    replayed += 1
+                else:
+                    dead += 1
+        return {"replayed": replayed, "dead_letters": dead}
+
+    async def _replay_one(self, row: asyncpg.Record) -> bool:
+        letter = Letter(
+            row["topic"],
+            row["partition"],
+            row["offset"],
+            row["sent_at"],
+            row["key"],
+            stdlib_json.loads(row["headers"]),
+            row["payload"],
         )
-        done = 0
-        for row in rows:
-            letter = Letter(
-                row["topic"],
-                row["partition"],
-                row["offset"],
-                row["sent_at"],
-                row["key"],
-                stdlib_json.loads(row["headers"]),
-                row["payload"],
-            )
-            try:
-                async with self.db.transaction() as conn:
-                    await self._apply_one(conn, letter)
-                    await conn.execute(
-                        "UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE id = $1", row["id"]
-                    )
-                done += 1
-            except Exception as error:
-                if is_unavailable(error):
-                    raise
-                await self.db.pool.execute(
-                    "UPDATE dead_letters SET reason = $2 WHERE id = $1", row["id"], _reason(error)
-                )
-        return {"replayed": done, "dead_letters": len(rows) - done}
+        try:
+            async with self.db.transaction() as conn:
+                await self._apply_one(conn, letter)
+                await conn.execute("UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE id = $1", row["id"])
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            await self.db.pool.execute("UPDATE dead_letters SET reason = $2 WHERE id = $1", row["id"], _reason(error))
+            return False
+        return True
 
 
 async def _bury(conn: Connection, letter: Letter, error: Exception) -> None:
     await conn.execute(
         """
-        INSERT INTO dead_letters (event_id, topic, partition, "offset", sent_at, key, headers, payload, reason)
-        VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9)
-        ON CONFLICT (event_id) DO NOTHING  -- it came again because its offset was not committed
+        INSERT INTO dead_letters (topic, partition, "offset", sent_at, key, headers, payload, reason)
+        VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8)
+        ON CONFLICT DO NOTHING  -- it came again because its offset was not committed
         """,
-        letter.event_id,
         letter.topic,
         letter.partition,
         letter.offset,
@@ -242,29 +257,32 @@ def _reason(error: Exception) -> str:
 
 
 def _letter(record: ConsumerRecord) -> Letter:
+    """A record as a letter; of whatever bytes, because what raises here would stop its partition for good."""
+    at_ms = min(max(record.timestamp or 0, 0), _LATEST_MS)
     return Letter(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        at=datetime.fromtimestamp(at_ms / 1000, UTC),
         key=record.key or b"",
-        headers={_printable(name): _printable(value.decode("latin-1")) for name, value in record.headers},
+        headers={_printable(name): _printable((value or b"").decode("latin-1")) for name, value in record.headers},
         payload=record.value or b"",
     )
 
 
 def _printable(text: str) -> str:
-    """PostgreSQL's text and jsonb hold no NUL."""
-    return text.replace("\x00", "\\x00")
+    """PostgreSQL's text and jsonb hold no NUL and no half of a surrogate pair."""
+    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
 
 
 async def prune(db: Database, *, keep_s: float = KEEP_S, batch: int = 5000) -> int:
-    """Forget the ids of events received more than keep_s ago; return how many."""
+    """Forget the ids of events received, and dead letters replayed, more than keep_s ago; return how many ids."""
+    await db.pool.execute("DELETE FROM dead_letters WHERE replayed_at < now() - make_interval(secs => $1)", keep_s)
     done = await db.pool.fetch(
         """
         DELETE FROM inbox
-         WHERE event_id IN (
-               SELECT event_id
+         WHERE (topic, event_id) IN (
+               SELECT topic, event_id
                  FROM inbox
                 WHERE received_at < now() - make_interval(secs => $1)
                 ORDER BY received_at

@@ -17,6 +17,8 @@ from kit.errors import REQUEST_ID_REUSED, Error
 M = TypeVar("M", bound=Message)
 Key = tuple[str, str]  # caller, request id
 
+KEEP_S = 7 * 24 * 3600.0
+
 
 def body_hash(request: Message) -> bytes:
     """SHA-256 of what was asked, without the id: it may stand in the message or in the metadata."""
@@ -26,10 +28,18 @@ def body_hash(request: Message) -> bytes:
     return hashlib.sha256(body.SerializeToString(deterministic=True)).digest()
 
 
-async def once(conn: Connection, call: Call, request: Message, effect: Callable[[], Awaitable[M]]) -> M:
+async def once(
+    conn: Connection,
+    call: Call,
+    request: Message,
+    effect: Callable[[], Awaitable[M]],
+    *,
+    keep_s: float | None = KEEP_S,
+) -> M:
     """Run effect in the caller's transaction, or give its stored answer where this request had it before.
 
-    A call that came without an id has none to repeat: it just runs.
+    A call that came without an id has none to repeat: it just runs. The id is kept for keep_s; None, where a repeat
+    would add, as long as the effect.
 
     Raises:
         Error: REQUEST_ID_REUSED.
@@ -37,7 +47,7 @@ async def once(conn: Connection, call: Call, request: Message, effect: Callable[
     if not call.has_request_id:
         return await effect()
     key = (call.caller, call.request_id)
-    known = await claim_many(conn, call.method, {key: body_hash(request)})
+    known = await claim_many(conn, call.method, {key: body_hash(request)}, keep_s=keep_s)
     if key in known:
         answer = known[key]
         if isinstance(answer, Error):
@@ -77,7 +87,9 @@ async def stored(conn: Connection, call: Call, request: Message) -> Any | None:
     return call.answer_type.FromString(row["answer"])
 
 
-async def claim_many(conn: Connection, method: str, wanted: Mapping[Key, bytes]) -> dict[Key, bytes | Error]:
+async def claim_many(
+    conn: Connection, method: str, wanted: Mapping[Key, bytes], *, keep_s: float | None
+) -> dict[Key, bytes | Error]:
     """Claim each key for this transaction; return what the keys that came before were answered.
 
     Waits for a transaction that holds the same key. Keys are taken in sorted order, so that two batches with the
@@ -87,8 +99,8 @@ async def claim_many(conn: Connection, method: str, wanted: Mapping[Key, bytes])
     callers, ids = [caller for caller, _ in keys], [request_id for _, request_id in keys]
     claimed = await conn.fetch(
         """
-        INSERT INTO requests (caller, method, request_id, body_hash)
-        SELECT caller, $1, request_id, body_hash
+        INSERT INTO requests (caller, method, request_id, body_hash, expires_at)
+        SELECT caller, $1, request_id, body_hash, clock_timestamp() + make_interval(secs => $5)
           FROM unnest($2::text[], $3::text[], $4::bytea[]) AS wanted (caller, request_id, body_hash)
          ORDER BY caller, request_id
         ON CONFLICT DO NOTHING
@@ -98,6 +110,7 @@ async def claim_many(conn: Connection, method: str, wanted: Mapping[Key, bytes])
         callers,
         ids,
         [wanted[key] for key in keys],
+        keep_s,
     )
     if len(claimed) == len(keys):
         return {}
@@ -141,21 +154,19 @@ async def answer_many(conn: Connection, method: str, answers: Mapping[Key, Messa
     )
 
 
-async def prune(db: Database, *, methods: list[str], keep_s: float, batch: int = 1000) -> int:
-    """Forget requests of these methods after keep_s; return how many. Those of other methods stay for good."""
+async def prune(db: Database, *, batch: int = 1000) -> int:
+    """Forget requests whose time is over; return how many."""
     done = await db.pool.fetch(
         """
         DELETE FROM requests
          WHERE (caller, method, request_id) IN (
                SELECT caller, method, request_id
                  FROM requests
-                WHERE method = ANY($1::text[])
-                  AND created_at < now() - make_interval(secs => $2)
-                LIMIT $3)
+                WHERE expires_at < now()
+                ORDER BY expires_at
+                LIMIT $1)
         RETURNING 1
         """,
-        methods,
-        keep_s,
         batch,
     )
     return len(done)

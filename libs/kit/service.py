@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
@@ -18,9 +18,10 @@ from kit import db, logging, migrate, worker
 from kit.calls import Dispatcher
 from kit.db import Database
 from kit.grpc_door import Door
-from kit.settings import ServiceSettings
+from kit.settings import ServiceSettings, read
 
 log = structlog.get_logger()
+S = TypeVar("S", bound=ServiceSettings)
 
 WORKER_GRACE_S = 3.0
 
@@ -93,13 +94,13 @@ async def running(settings: ServiceSettings, name: str, migrations: Path) -> Asy
 
 
 def main(
-    settings: ServiceSettings,
+    kind: type[S],
     migrations: Path,
     *,
-    serve: Callable[[str], Coroutine[Any, Any, None]],
+    serve: Callable[[S, str], Coroutine[Any, Any, None]],
     status: Callable[[Database], Awaitable[dict[str, float]]],
     seed: Callable[[Database, list[Any]], Awaitable[dict[str, float]]] | None = None,
-    replay: Callable[[Database], Awaitable[dict[str, float]]] | None = None,
+    replay: Callable[[S, Database], Awaitable[dict[str, float]]] | None = None,
 ) -> None:
     """`python -m <service> COMMAND`: the commands that every service has, and those it gives."""
     name = migrations.parent.name
@@ -116,6 +117,7 @@ def main(
         commands.add_parser("replay", help="handle again what could not be handled")
     arguments = parser.parse_args()
     command = arguments.command or "all"
+    settings = read(kind)
     logging.configure(name, settings.log_level)
 
     async def once(work: Callable[[Database], Awaitable[object]]) -> None:
@@ -131,9 +133,9 @@ def main(
             rows = [json.loads(line) for line in lines if line.strip()]
         uvloop.run(once(lambda database: seed(database, rows)))
     elif command == "replay" and replay:
-        uvloop.run(once(replay))
+        uvloop.run(once(lambda database: replay(settings, database)))
     else:
-        uvloop.run(serve(command))
+        uvloop.run(serve(settings, command))
 
 
 async def _migrate(settings: ServiceSettings, migrations: Path) -> None:

@@ -1,23 +1,43 @@
 """Settings: one typed class per service, read once at the start from the environment, refused early."""
 
+import re
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import Field, FilePath, ValidationError
+from pydantic import AfterValidator, Field, FilePath, ValidationError
 from pydantic_settings import BaseSettings
 
 S = TypeVar("S", bound=BaseSettings)
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or re.search(r"[\s,:]", host) or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        raise ValueError("not host:port")
+    return text
+
+
+def _addresses(text: str) -> str:
+    for address in text.split(","):
+        _address(address)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]  # host:port
+Addresses = Annotated[str, AfterValidator(_addresses)]  # host:port, several with commas
+
+
 class ServiceSettings(BaseSettings):
     """What every service with a door and a database has; a service adds its own and its prefix."""
 
-    listen: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", description="address of the gRPC door, host:port")
+    listen: Address = Field(description="address of the gRPC door, host:port")
     database_url: str = Field(pattern=r"^postgres(ql)?://", description="of the service's own database")
     database_password_file: FilePath | None = Field(None, description="where the URL has no password")
     database_connections: int = Field(10, ge=1, le=1000, description="most connections of one process")
-    call_timeout_s: float = Field(5, gt=0, description="longest time for one call, whatever its caller allows")
+    call_timeout_s: float = Field(
+        5, gt=0, le=300, allow_inf_nan=False, description="longest time for one call, whatever its caller allows"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @property

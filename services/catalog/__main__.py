@@ -13,8 +13,6 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 SERVICE = catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"]
 
 PRUNE_EVERY_S = 60.0
-PRUNED_METHODS = ["abacus.catalog.v1.CatalogService/UpsertProduct"]
-REQUESTS_KEPT_S = 7 * 24 * 3600.0
 
 
 async def serve(of: Settings, command: str) -> None:
@@ -22,8 +20,7 @@ async def serve(of: Settings, command: str) -> None:
     async with service.running(of, "catalog", MIGRATIONS) as process:
         db = process.db
         if command in ("all", "workers"):
-            prune = partial(requests.prune, db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S)
-            process.every("prune requests", prune, PRUNE_EVERY_S)
+            process.every("prune requests", partial(requests.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):
             await process.serve((SERVICE, rpc.Catalog(db, token=settings.secret(of.token_file))))
 
@@ -35,5 +32,4 @@ async def status(db: Database) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    SETTINGS = settings.read(Settings)
-    service.main(SETTINGS, MIGRATIONS, serve=partial(serve, SETTINGS), status=status, seed=seed.load)
+    service.main(Settings, MIGRATIONS, serve=serve, status=status, seed=seed.load)

@@ -16,9 +16,6 @@ SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
 
 RESUME_EVERY_S = 1.0
 PRUNE_EVERY_S = 60.0
-# The ids of purchases stay with the purchases.
-PRUNED_METHODS = ["abacus.checkout.v1.CheckoutService/AddToCart", "abacus.checkout.v1.CheckoutService/DeleteFromCart"]
-REQUESTS_KEPT_S = 7 * 24 * 3600.0
 
 
 async def serve(of: Settings, command: str) -> None:
@@ -37,12 +34,10 @@ async def serve(of: Settings, command: str) -> None:
         buying = purchases.Purchases(db, peers, resume_after_s=of.resume_after_s)
         if command in ("all", "workers"):
             process.every("resume purchases", buying.resume_once, RESUME_EVERY_S)
-            prune = partial(requests.prune, db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S)
-            process.every("prune requests", prune, PRUNE_EVERY_S)
+            process.every("prune requests", partial(requests.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):
             await process.serve((SERVICE, rpc.Checkout(db, peers, buying, positions_max=of.max_positions)))
 
 
 if __name__ == "__main__":
-    SETTINGS = settings.read(Settings)
-    service.main(SETTINGS, MIGRATIONS, serve=partial(serve, SETTINGS), status=purchases.status)
+    service.main(Settings, MIGRATIONS, serve=serve, status=purchases.status)

@@ -3,9 +3,7 @@
 from pydantic import Field, FilePath
 from pydantic_settings import SettingsConfigDict
 
-from kit.settings import ServiceSettings
-
-_TARGET = r"^[^\s:,]+:\d{1,5}(,[^\s:,]+:\d{1,5})*$"
+from kit.settings import Addresses, ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -13,8 +11,10 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="CHECKOUT_")
 
-    loms: str = Field(pattern=_TARGET, description="where loms listens, host:port, several with commas")
-    catalog: str = Field(pattern=_TARGET, description="where catalog listens, host:port, several with commas")
+    loms: Addresses = Field(description="where loms listens, host:port, several with commas")
+    catalog: Addresses = Field(description="where catalog listens, host:port, several with commas")
     catalog_token_file: FilePath | None = Field(None, description="holds the token that catalog asks for")
     max_positions: int = Field(20, ge=1, le=100, description="most skus in one cart")
-    resume_after_s: float = Field(5, gt=0, description="a purchase open for so long is finished by the worker")
+    resume_after_s: float = Field(
+        5, gt=0, le=3600, allow_inf_nan=False, description="a purchase open for so long is finished by the worker"
+    )

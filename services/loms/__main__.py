@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from abacus.loms.v1 import loms_pb2
-from kit import outbox, requests, service, settings
+from kit import outbox, requests, service
 from kit.db import Database
 from loms import orders, rpc, stock
 from loms.settings import Settings
@@ -14,9 +14,6 @@ SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 
 EXPIRE_EVERY_S = 0.2
 PRUNE_EVERY_S = 60.0
-# A repeated payment or cancellation is harmless without its id. Of what adds, ids stay as long as the effect.
-PRUNED_METHODS = ["abacus.loms.v1.LomsService/OrderPayed", "abacus.loms.v1.LomsService/CancelOrder"]
-REQUESTS_KEPT_S = 7 * 24 * 3600.0
 
 
 async def serve(of: Settings, command: str) -> None:
@@ -27,11 +24,7 @@ async def serve(of: Settings, command: str) -> None:
             process.work(outbox.Relay(db, of.kafka).run)
             process.every("expire", partial(orders.expire_once, db), EXPIRE_EVERY_S)
             process.every("prune outbox", partial(outbox.prune, db), PRUNE_EVERY_S)
-            process.every(
-                "prune requests",
-                partial(requests.prune, db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S),
-                PRUNE_EVERY_S,
-            )
+            process.every("prune requests", partial(requests.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):
             loms = rpc.Loms(db, pay_within_s=of.payment_timeout_s, positions_max=of.max_positions)
             await process.serve((SERVICE, loms))
@@ -51,5 +44,4 @@ async def seed(db: Database, rows: list[dict[str, int]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    SETTINGS = settings.read(Settings)
-    service.main(SETTINGS, MIGRATIONS, serve=partial(serve, SETTINGS), status=status, seed=seed)
+    service.main(Settings, MIGRATIONS, serve=serve, status=status, seed=seed)

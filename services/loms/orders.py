@@ -79,7 +79,8 @@ async def create_many(
     first: dict[requests.Key, Wanted] = {}
     for wanted in batch:
         first.setdefault(wanted.key, wanted)
-    known = await requests.claim_many(conn, CREATE, {key: wanted.body_hash for key, wanted in first.items()})
+    hashes = {key: wanted.body_hash for key, wanted in first.items()}
+    known = await requests.claim_many(conn, CREATE, hashes, keep_s=None)  # as long as the order
     fresh = [wanted for key, wanted in first.items() if key not in known]
     answers: dict[requests.Key, loms_pb2.CreateOrderResponse | Error] = {
         key: answer if isinstance(answer, Error) else loms_pb2.CreateOrderResponse.FromString(answer)

@@ -106,7 +106,7 @@ class Loms:
                 shelf = await stock.receive(conn, receipt, actor=call.caller)
                 return loms_pb2.ReceiveStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
 
-            return await requests.once(conn, call, request, effect)
+            return await requests.once(conn, call, request, effect, keep_s=None)
 
     async def AdjustStock(self, request: loms_pb2.AdjustStockRequest, call: Call) -> loms_pb2.AdjustStockResponse:
         async with self.db.transaction() as conn:
@@ -122,7 +122,7 @@ class Loms:
                 )
                 return loms_pb2.AdjustStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
 
-            return await requests.once(conn, call, request, effect)
+            return await requests.once(conn, call, request, effect, keep_s=None)
 
 
 def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line]:

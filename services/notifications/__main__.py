@@ -68,16 +68,9 @@ async def status(db: Database) -> dict[str, float]:
 
 
 async def replay(given: Settings, db: Database) -> dict[str, float]:
-    """Handle dead letters again, and send again what failed for good."""
+    """Handle dead letters again, and send again what failed in the last 24 hours."""
     return await consumer(db, given.kafka).replay() | {"messages_queued": await messages.queue_failed(db)}
 
 
 if __name__ == "__main__":
-    chosen = settings.read(Settings)
-    service.main(
-        chosen,
-        MIGRATIONS,
-        serve=partial(serve, chosen),
-        status=status,
-        replay=partial(replay, chosen),
-    )
+    service.main(Settings, MIGRATIONS, serve=serve, status=status, replay=replay)

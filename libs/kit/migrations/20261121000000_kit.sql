@@ -9,8 +9,10 @@ CREATE TABLE requests (
     body_hash  bytea NOT NULL,
     answer     bytea,  -- null only within the transaction that makes it
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz,  -- null: kept as long as the effect
     PRIMARY KEY (caller, method, request_id)
 );
+CREATE INDEX requests_expires_at ON requests (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Events that joined the transaction of their cause and wait for the relay.
 CREATE TABLE outbox (
@@ -28,16 +30,16 @@ CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT
 
 -- Events whose effect this database has: the wire may repeat, the effect does not.
 CREATE TABLE inbox (
-    event_id    text PRIMARY KEY,
     topic       text NOT NULL,
-    received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    event_id    text NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (topic, event_id)
 );
 CREATE INDEX inbox_received_at ON inbox (received_at);
 
 -- Messages that can never be handled as they are; `replay` tries them again.
 CREATE TABLE dead_letters (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    event_id    text NOT NULL UNIQUE,
     topic       text NOT NULL,
     partition   integer NOT NULL,
     "offset"    bigint NOT NULL,
@@ -47,6 +49,7 @@ CREATE TABLE dead_letters (
     payload     bytea NOT NULL,
     reason      text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    replayed_at timestamptz
+    replayed_at timestamptz,
+    UNIQUE (topic, partition, "offset", sent_at)  -- with the time, because a topic may be made anew
 );
 -- migrate:down

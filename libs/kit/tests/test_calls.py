@@ -96,13 +96,31 @@ async def test_a_call_ends_when_the_server_lost_patience(loms, servicer):
 
 
 async def test_a_call_ends_with_its_callers_deadline(loms, servicer):
-    """Where the caller sets one, it is DEADLINE_EXCEEDED, and the handler is told what is left."""
-    servicer.answer = lambda: asyncio.sleep(60)
+    """Where the caller sets one, the handler is told it, and is cut off at it."""
+    cut_off = asyncio.Event()
+
+    async def hang():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cut_off.set()
+            raise
+
+    servicer.answer = hang
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await loms.ListOrder(ASK, timeout=0.2)
     assert grpc.StatusCode.DEADLINE_EXCEEDED == caught.value.code()
+    await asyncio.wait_for(cut_off.wait(), 0.2)
     (_, call) = servicer.calls[0]
-    assert call.time_left_s() < 0.2
+    assert call.time_left_s() <= 0
+
+
+async def test_an_error_names_only_so_many_fields(loms):
+    """A thousand bad items are INVALID_ARGUMENT too: their names must fit into a trailer."""
+    request = loms_pb2.CreateOrderRequest(user=1, items=[loms_pb2.OrderItem()] * 1000)
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field="items[0].sku") as told:
+        await loms.CreateOrder(request)
+    assert 20 == len(told.fields)
 
 
 async def test_a_request_id_is_given_or_made(loms, servicer):
@@ -157,12 +175,15 @@ class TestClient:
     """kit.client, as services use it to call each other."""
 
     @pytest.fixture
-    async def peer(self, servicer):
+    async def peer_port(self, servicer):
         door = Door(Dispatcher(call_timeout_s=1), [(SERVICE, servicer)])
-        port = await door.start("127.0.0.1:0")
-        async with client.connect(f"127.0.0.1:{port}") as channel:
-            yield loms_pb2_grpc.LomsServiceStub(channel)
+        yield await door.start("127.0.0.1:0")
         await door.server.stop(None)
+
+    @pytest.fixture
+    async def peer(self, peer_port):
+        async with client.connect(f"127.0.0.1:{peer_port}") as channel:
+            yield loms_pb2_grpc.LomsServiceStub(channel)
 
     async def test_errors_come_back_as_themselves(self, peer, servicer):
         """Code, reason, metadata and fields are what the peer raised."""
@@ -195,6 +216,38 @@ class TestClient:
             await peer.ListOrder(ASK)
         assert "INTERNAL" == caught.value.reason
         assert 1 == len(servicer.calls)
+
+    async def test_the_callers_message_stays_as_it_is(self, peer, servicer):
+        """Sent twice it is two requests, each with an id of its own."""
+        servicer.answer = lambda: loms_pb2.CreateOrderResponse()
+        request = loms_pb2.CreateOrderRequest(user=1, items=[loms_pb2.OrderItem(sku=1, count=1)])
+        for _ in range(2):
+            await peer.CreateOrder(request)
+        assert "" == request.request_id
+        assert 2 == len({call.request_id for _, call in servicer.calls})
+
+    @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "CANCELLED", "UNKNOWN", "ABORTED"])
+    async def test_what_a_peers_transport_says_is_unavailable(self, code):
+        """A code without a reason of ours: the peer is full, or going, and may be asked again."""
+
+        async def abort(body, context):
+            await context.abort(grpc.StatusCode[code])
+
+        handlers = {"ListOrder": grpc.unary_unary_rpc_method_handler(abort)}
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with client.connect(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(Error) as caught:
+                await loms_pb2_grpc.LomsServiceStub(channel).ListOrder(ASK)
+        await server.stop(None)
+        assert "PEER_UNAVAILABLE" == caught.value.reason
+
+    async def test_a_peer_may_be_named(self, peer_port):
+        """A host's name is looked up, as compose files and Kubernetes give them."""
+        async with client.connect(f"localhost:{peer_port}") as channel:
+            await loms_pb2_grpc.LomsServiceStub(channel).ListOrder(ASK)
 
     async def test_an_absent_peer_is_unavailable_in_time(self):
         """Nobody listens: a bounded wait, then PEER_UNAVAILABLE."""

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from abacus.loms.v1 import events_pb2
 from kit import outbox
-from kit.testing import read_topic
+from kit.testing import read_topic, until
 
 
 async def append(db, topic, *events):
@@ -62,12 +62,12 @@ async def test_records_carry_id_and_type(db, native, topic):
 
 async def test_one_of_several_relays_publishes(db, native, topic):
     """Two relays on one database publish each event once."""
+    wanted = [(order_id, 1) for order_id in range(50)]
     async with relaying(db, native.kafka, relays=2):
-        await append(db, topic, *((order_id, 1) for order_id in range(50)))
-        published = await told(native.kafka, topic, 50)
-        await append(db, topic, (99, 1))
-        assert (99, 1) in await told(native.kafka, topic, 51)
-    assert 50 == len(set(published))
+        await append(db, topic, *wanted)
+        await until(lambda: outbox.status(db), 0, of=lambda status: status["outbox_waiting"])
+    records = await read_topic(native.kafka, topic)
+    assert wanted == sorted((int(record.key), json.loads(record.value)["version"]) for record in records)
 
 
 async def test_a_rolled_back_event_is_not_published(db, native, topic):
@@ -99,9 +99,10 @@ async def test_a_failure_stops_its_key_and_no_other(db, topic):
     await append(db, topic, (5, 1), (6, 1), (5, 2), (6, 2))
     producer = HalfDeaf(b"5")
     async with db.pool.acquire() as conn:
-        with pytest.raises(KafkaError):
-            await outbox.publish_once(conn, producer)
+        assert 2 == await outbox.publish_once(conn, producer)
         assert [(6, 1), (6, 2)] == producer.heard
+        with pytest.raises(KafkaError):  # nothing got through: the relay opens its connections anew
+            await outbox.publish_once(conn, producer)
         producer.key = None
         assert 2 == await outbox.publish_once(conn, producer)
     assert [(5, 1), (5, 2)] == producer.heard[2:]
