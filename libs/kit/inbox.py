@@ -161,7 +161,7 @@ class Consumer:
         except Exception as error:
             if is_unavailable(error):
                 raise
-            # Why it cannot be read stands in dead_letters: the reason may quote the message, and logs are for everybody.
+            # Why it cannot be read stands in dead_letters: it may quote the message, and logs are for everybody.
             is_ours = not isinstance(error, json.UnreadableError)
             place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
             log.warning("dead letter", **place, exc_info=is_ours)

@@ -87,7 +87,7 @@ class _MailSession:
             async with asyncio.timeout(self.relay.timeout_s):
                 smtp = await self._connected()
                 await smtp.send_message(self._email(message), sender=parseaddr(self.relay.sender)[1])
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # TimeoutError is an OSError
+        except Exception as error:  # of the network, of the relay, and of libraries that a strange address trips
             if not (isinstance(error, _ANSWERS) and self._smtp and self._smtp.is_connected):
                 await self.close()
             raise _mail_refusal(error) from error
@@ -134,10 +134,18 @@ _ANSWERS = (
 def _mail_refusal(error: Exception) -> RefusedError:
     first = error.recipients[0] if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else error
     if isinstance(first, _ANSWERS) and isinstance(first, aiosmtplib.SMTPResponseException):
-        return RefusedError(f"SMTP {first.code} {first.message}", for_good=500 <= first.code < 600)
+        # A refused sender is our setting's fault, and settings can be mended.
+        ours = isinstance(first, aiosmtplib.SMTPSenderRefused)
+        return RefusedError(f"SMTP {first.code} {first.message}", for_good=500 <= first.code < 600 and not ours)
     if isinstance(error, aiosmtplib.SMTPNotSupported | ValueError):
         return RefusedError(f"cannot be sent by this relay: {error}", for_good=True)
-    return RefusedError(f"mail relay: {str(error) or type(error).__name__}", for_good=False)
+    if isinstance(error, aiosmtplib.SMTPException | OSError):  # TimeoutError is an OSError
+        return RefusedError(f"mail relay: {str(error) or type(error).__name__}", for_good=False)
+    return RefusedError(f"cannot be sent: {error!r}", for_good=False)
+
+
+# What a gateway says of a message; all else, such as 401 or 404, it says of our settings or of the moment.
+_HTTP_FOR_GOOD = (400, 413, 422)
 
 
 class SmsGateway:
@@ -168,8 +176,6 @@ class _SmsSession:
                 if 200 <= answer.status < 300:
                     return
                 told = (await answer.content.read(500)).decode(errors="replace")
-                raise RefusedError(
-                    f"HTTP {answer.status} {told}", for_good=400 <= answer.status < 500 and answer.status != 429
-                )
+                raise RefusedError(f"HTTP {answer.status} {told}", for_good=answer.status in _HTTP_FOR_GOOD)
         except (aiohttp.ClientError, OSError) as error:
             raise RefusedError(f"SMS gateway: {str(error) or type(error).__name__}", for_good=False) from error

@@ -9,7 +9,8 @@ from notifications import messages
 
 TOPIC = "abacus.identity.contact.v1"
 
-_EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}@[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,255}")
+# Without `=?`, which an e-mail's header would decode into another address.
+_EMAIL = re.compile(r"(?!.*=\?)[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}@[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,255}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 

@@ -1,7 +1,8 @@
 """Messages to customers and what became of each. Owns the table messages.
 
 A message *waits* until its user has an address for its channel; then it is *queued*; a worker claims it for the time of
-a lease and sends it. A lease that ends without a result, because its worker died, makes it due again.
+a lease and sends it. A lease that ends without a result, because its worker died, makes it due again. A queued
+message whose user has no address any more waits again.
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,16 @@ from typing import Any
 
 import asyncpg
 
-from abacus.loms.v1 import events_pb2, loms_pb2
+from abacus.loms.v1 import loms_pb2
 from kit import json
 from kit.db import Connection, Database
 from kit.inbox import Event
 
 TOPIC = "abacus.loms.order-status.v1"
 RECHECK_S = 30.0  # a message that waits is woken by its contact; this is for one that both missed each other by
+REPLAY_S = 24 * 3600.0  # older news is not sent again: "please pay" of last month helps nobody
+OVERDUE_S = 60.0  # due for so long, a message has no worker: a lease is half of it at most
+OVERDUE_ATTEMPTS = 9  # four minutes of tries
 
 
 class Channel(StrEnum):
@@ -46,7 +50,7 @@ class Claimed:
     event_id: str
     order_id: int
     order_status: str
-    event: events_pb2.OrderStatusChanged
+    event: str  # an abacus.loms.v1.OrderStatusChanged as JSON
     attempts: int  # this one included
     address: str
     first_name: str
@@ -54,9 +58,9 @@ class Claimed:
     created_at: datetime
 
 
-def status_name(status: int) -> str:
-    """`awaiting_payment` of ORDER_STATUS_AWAITING_PAYMENT: as templates and rows name it."""
-    return loms_pb2.OrderStatus.Name(status).removeprefix("ORDER_STATUS_").lower()
+def status_name(kind: Any, status: int) -> str:
+    """`sent` of MessageStatus and MESSAGE_STATUS_SENT: as templates and rows name what a contract's enum holds."""
+    return str(kind.Name(status).removeprefix(kind.Name(0).removesuffix("UNSPECIFIED")).lower())
 
 
 async def record(conn: Connection, event: Event) -> None:
@@ -76,7 +80,7 @@ async def record(conn: Connection, event: Event) -> None:
         change.user,
         change.order_id,
         change.version,
-        status_name(change.status),
+        status_name(loms_pb2.OrderStatus, change.status),
         list(channels),
         json.dumps(change),
     )
@@ -138,7 +142,8 @@ async def settle(db: Database, channel: Channel, *, contact_wait_s: float, batch
 async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -> list[Claimed]:
     """Take the messages that are due, the longest due first; nobody else gets them until the lease ends.
 
-    Each carries the newest contact of its user: a customer who corrects a wrong address gets what is still tried.
+    Each carries the newest contact of its user: a customer who corrects a wrong address gets what is still tried. A
+    message whose user withdrew the address goes back to those that wait.
     """
     rows = await db.pool.fetch(
         """
@@ -151,26 +156,30 @@ async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -
              ORDER BY next_attempt_at, message_id
              LIMIT $3
                FOR UPDATE SKIP LOCKED
+        ), found AS (
+            SELECT due.message_id,
+                   coalesce(CASE $1 WHEN 'email' THEN contacts.email ELSE contacts.phone END, '') AS address,
+                   first_name,
+                   language
+              FROM due
+              LEFT JOIN contacts USING (user_id)
         )
         UPDATE messages
-           SET attempts = attempts + 1,
-               next_attempt_at = clock_timestamp() + make_interval(secs => $2),
-               address = coalesce(
-                   nullif(CASE $1 WHEN 'email' THEN contacts.email ELSE contacts.phone END, ''), messages.address)
-          FROM due
-          JOIN contacts USING (user_id)
-         WHERE messages.message_id = due.message_id
-        RETURNING messages.message_id, event_id, order_id, order_status, event, attempts, address, first_name, language,
-                  created_at
+           SET address = found.address,
+               status = CASE WHEN found.address <> '' THEN 'queued' ELSE 'waiting' END,
+               attempts = attempts + CASE WHEN found.address <> '' THEN 1 ELSE 0 END,
+               next_attempt_at = clock_timestamp()
+                        + CASE WHEN found.address <> '' THEN make_interval(secs => $2) ELSE interval '0' END
+          FROM found
+         WHERE messages.message_id = found.message_id
+        RETURNING messages.message_id, event_id, order_id, order_status, event, attempts, messages.address, first_name,
+                  language, created_at
         """,
         channel,
         lease_s,
         batch,
     )
-    return [
-        Claimed(**{**row, "event": json.loads(events_pb2.OrderStatusChanged, row["event"])})
-        for row in sorted(rows, key=lambda row: row["message_id"])
-    ]
+    return [Claimed(**row) for row in sorted(rows, key=lambda row: row["message_id"]) if row["address"]]
 
 
 async def sent(db: Database, claimed: Claimed, *, subject: str, text: str) -> None:
@@ -209,15 +218,27 @@ async def failed(db: Database, claimed: Claimed, *, error: str, retry_after_s: f
     )
 
 
-async def queue_failed(db: Database) -> int:
-    """Queue the messages that failed once more, with all their attempts before them; return how many."""
+async def queue_failed(db: Database, *, batch: int = 10_000) -> int:
+    """Queue the newest messages that failed once more, with all their attempts before them; return how many.
+
+    Those made more than REPLAY_S ago stay failed.
+    """
     rows = await db.pool.fetch(
         """
         UPDATE messages
            SET status = 'queued', attempts = 0, next_attempt_at = clock_timestamp()
-         WHERE status = 'failed'
+         WHERE message_id IN (
+               SELECT message_id
+                 FROM messages
+                WHERE status = 'failed'
+                  AND created_at > clock_timestamp() - make_interval(secs => $1)
+                ORDER BY message_id DESC
+                LIMIT $2
+                  FOR UPDATE SKIP LOCKED)
         RETURNING 1
-        """
+        """,
+        REPLAY_S,
+        batch,
     )
     return len(rows)
 
@@ -266,18 +287,40 @@ async def newest(
 
 
 async def figures(db: Database) -> dict[str, Any]:
-    """How many messages are not sent, by status, and for how many seconds the oldest queued one has been due."""
+    """How many messages are not sent, by status, and how old the oldest queued one is, in seconds.
+
+    Overdue are messages that no worker takes, and messages tried for minutes while nothing made after them went out by
+    their channel. One that others overtake has a recipient that refuses for now, which is no fault of ours.
+    """
     row = await db.pool.fetchrow(
         """
+        WITH newest_sent AS (
+            SELECT channel,
+                   (SELECT message_id
+                      FROM messages
+                     WHERE status = 'sent'
+                       AND messages.channel = channels.channel
+                     ORDER BY message_id DESC
+                     LIMIT 1) AS message_id
+              FROM unnest($1::text[]) AS channels (channel)
+        )
         SELECT count(*) FILTER (WHERE status = 'waiting') AS messages_waiting,
                count(*) FILTER (WHERE status = 'queued') AS messages_queued,
                count(*) FILTER (WHERE status = 'failed') AS messages_failed,
                count(*) FILTER (WHERE status = 'undeliverable') AS messages_undeliverable,
                coalesce(extract(epoch FROM clock_timestamp()
-                        - min(created_at) FILTER (WHERE status = 'queued')), 0)::float8 AS oldest_queued_s
+                        - min(created_at) FILTER (WHERE status = 'queued')), 0)::float8 AS oldest_queued_s,
+               count(*) FILTER (WHERE next_attempt_at < clock_timestamp() - make_interval(secs => $2)
+                                   OR status = 'queued'
+                                      AND attempts >= $3
+                                      AND messages.message_id > coalesce(newest_sent.message_id, 0)) AS overdue_messages
           FROM messages
+          JOIN newest_sent USING (channel)
          WHERE status IN ('waiting', 'queued', 'failed', 'undeliverable')
-        """
+        """,
+        list(Channel),
+        OVERDUE_S,
+        OVERDUE_ATTEMPTS,
     )
     assert row
     return dict(row) | {"oldest_queued_s": round(row["oldest_queued_s"], 3)}

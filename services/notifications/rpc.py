@@ -1,9 +1,6 @@
 """The wire: what became of each message."""
 
-from datetime import datetime
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from abacus.notifications.v1 import notifications_pb2 as pb
 from kit.calls import Call
@@ -25,16 +22,12 @@ class Notifications:
             self.db,
             user_id=request.user if request.HasField("user") else None,
             order_id=request.order_id if request.HasField("order_id") else None,
-            status=_status_name(request.status) if request.status else None,
+            status=messages.status_name(pb.MessageStatus, request.status) if request.status else None,
             before=page.before,
             limit=page.limit,
         )
         shown, token = page.cut(rows, key=lambda row: row["message_id"])
         return pb.ListMessagesResponse(messages=[_message(row) for row in shown], next_page_token=token)
-
-
-def _status_name(status: pb.MessageStatus) -> str:
-    return pb.MessageStatus.Name(status).removeprefix("MESSAGE_STATUS_").lower()
 
 
 def _message(row: Any) -> pb.Message:
@@ -50,15 +43,7 @@ def _message(row: Any) -> pb.Message:
         text=row["text"],
         attempts=row["attempts"],
         error=row["error"],
-        created_at=_timestamp(row["created_at"]),
-        next_attempt_at=_timestamp(row["next_attempt_at"]),
-        sent_at=_timestamp(row["sent_at"]),
+        created_at=row["created_at"],
+        next_attempt_at=row["next_attempt_at"],
+        sent_at=row["sent_at"],
     )
-
-
-def _timestamp(at: datetime | None) -> Timestamp | None:
-    if at is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(at)
-    return stamp

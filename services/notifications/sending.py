@@ -95,7 +95,7 @@ class Sender:
                     claimed.created_at,
                 )
             )
-        except (RefusedError, RenderError) as error:
+        except Exception as error:  # whatever it is, those behind must not wait for it
             await self._failed(claimed, error)
             return
         # It is out: a database that is away for a moment must not make it go out again.
@@ -108,10 +108,12 @@ class Sender:
             with attempt:
                 await messages.sent(self.db, claimed, subject=subject, text=text)
 
-    async def _failed(self, claimed: Claimed, error: RefusedError | RenderError) -> None:
-        # A failed template may be mended.
+    async def _failed(self, claimed: Claimed, error: Exception) -> None:
+        # A failed template, or a bug that a strange address meets in a library, may be mended.
         last = claimed.attempts >= self.max_attempts or (isinstance(error, RefusedError) and error.for_good)
-        text = str(error).replace("\x00", "")[:ERROR_CHARACTERS]
+        told = str(error) if isinstance(error, RefusedError | RenderError) else repr(error)
+        # A relay's words may hold what PostgreSQL's text cannot.
+        text = told.replace("\x00", "").encode(errors="replace").decode()[:ERROR_CHARACTERS]
         pause_s = min(2.0 ** min(claimed.attempts - 1, 30), PAUSE_MAX_S)
         await messages.failed(self.db, claimed, error=text, retry_after_s=None if last else pause_s)
         log.warning(

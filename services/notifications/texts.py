@@ -15,6 +15,8 @@ from babel.numbers import format_currency, get_currency_precision
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from abacus.loms.v1 import events_pb2, loms_pb2
+from kit import json
 from notifications.messages import CHANNELS, Channel, Claimed, status_name
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,37 +49,38 @@ class Texts:
         )
         self._templates: dict[tuple[str, str], Template] = {}
         for language in LANGUAGES:
-            for status, channels in CHANNELS.items():
-                name = f"{language}/{status_name(status)}.txt"
+            for number, channels in CHANNELS.items():
+                status = status_name(loms_pb2.OrderStatus, number)
+                name = f"{language}/{status}.txt"
                 try:
                     template = environment.get_template(name)
                 except TemplateError as error:
                     raise RenderError(f"template {name}: {error!r}") from error
                 if missing := {block for channel in channels for block in _BLOCKS[channel]} - set(template.blocks):
                     raise RenderError(f"template {name} lacks {', '.join(sorted(missing))}")
-                self._templates[language, status_name(status)] = template
+                self._templates[language, status] = template
 
     def render(self, channel: Channel, claimed: Claimed) -> tuple[str, str]:
         """Return subject (empty for SMS) and text.
 
         Raises:
-            RenderError: the template failed.
+            RenderError: the template failed, or the event holds what cannot be shown.
         """
-        template = self._templates[claimed.language, claimed.order_status]
-        values = self._values(claimed)
         try:
+            template = self._templates[claimed.language, claimed.order_status]
+            values = self._values(claimed)
             parts = {
                 block: "".join(template.blocks[block](template.new_context(values))).strip()
                 for block in _BLOCKS[channel]
             }
-        except Exception as error:  # whatever a template may do
-            raise RenderError(f"template {template.name}: {error!r}") from error
+        except Exception as error:  # whatever a template may do, and a date that no calendar has
+            raise RenderError(f"template {claimed.language}/{claimed.order_status}.txt: {error!r}") from error
         if channel is Channel.EMAIL:
             return _one_line(parts["subject"]), parts["text"] + "\n"
         return "", parts["sms"]
 
     def _values(self, claimed: Claimed) -> dict[str, Any]:
-        event, language = claimed.event, claimed.language
+        event, language = json.loads(events_pb2.OrderStatusChanged, claimed.event.encode()), claimed.language
 
         def money(units: int) -> str:
             return _money(units, event.currency, language)

@@ -1,6 +1,7 @@
 """The local mailbox: stands in for the mail relay and the SMS gateway, keeps what comes, shows it on a web page.
 
-It behaves like the real ones, errors and delays included. What a recipient provokes:
+It behaves like the real ones, errors and delays included. A sender `…@blocked.example` is refused with 550 at MAIL.
+What a recipient provokes:
 
 | recipient              | what happens |
 |------------------------|--------------|

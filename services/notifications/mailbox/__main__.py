@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     smtp: str = Field("127.0.0.1:1025", pattern=_ADDRESS, description="of the mail relay, host:port")
     sms: str = Field("127.0.0.1:8026", pattern=_ADDRESS, description="of the SMS gateway, host:port; POST /sms")
     slow_s: float = Field(3, ge=0, le=600, description="how long slow recipients take")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
 
 @contextlib.asynccontextmanager

@@ -26,6 +26,16 @@ class Mail:
         self.box = box
         self.slow_s = slow_s
 
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take a sender, or refuse it for good."""
+        if _domain(address) == "blocked.example":
+            return "550 5.7.1 this sender may not send here"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
+
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:

@@ -12,7 +12,7 @@ CREATE TABLE contacts (
     updated_at timestamptz NOT NULL
 );
 
--- waiting -> queued -> sent | failed; waiting -> undeliverable. Nothing is ever deleted.
+-- waiting <-> queued -> sent | failed; waiting -> undeliverable. Nothing is ever deleted.
 CREATE TABLE messages (
     message_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id        text NOT NULL,

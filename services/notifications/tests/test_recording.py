@@ -106,6 +106,7 @@ async def test_what_is_broken_becomes_a_dead_letter_and_those_behind_it_go_on(de
         ({"email": "a@example.com, all@example.com"}, "email: not an address"),
         ({"language": "de"}, "language: must be in list [, ru, en]"),
         ({"email": "nowhere"}, "email: not an address"),
+        ({"email": "=?utf-8?q?victim?=@example.com"}, "email: not an address"),
         ({"phone": "8 900 000"}, "phone: not an E.164 number"),
     ],
 )

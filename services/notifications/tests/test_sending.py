@@ -1,4 +1,4 @@
-"""From rows to the relay and the gateway: what is refused, what is tried again, what a dead worker leaves."""
+"""From rows to the relay and the gateway: which address is used, what a dead worker leaves, what is overdue."""
 
 import asyncio
 
@@ -11,129 +11,16 @@ from kit import settings
 from kit.testing import refused
 from notifications import __main__ as program
 from notifications import messages, rpc
-from notifications.channels import MailRelay, Outgoing, RefusedError
 from notifications.messages import Channel
 from notifications.settings import Settings
-from notifications.tests.conftest import AT, change, contact
+from notifications.tests.conftest import change, contact
 
 
-async def test_a_bounce_fails_at_once(desk):
-    """SMTP 5xx to the recipient or to the content is for good; the message stays, with the words of the relay."""
-    await desk.tell(contact(1, email="a@bounce.example"), contact(2, email="a@spam.example"))
-    await desk.tell(change(order=1, user=1), change(order=2, user=2))
-    await desk.send()
-    assert [
-        ("failed", 1, "SMTP 550 5.1.1 no such mailbox"),
-        ("failed", 1, "SMTP 554 5.7.1 refused for its content"),
-    ] == [(row["status"], row["attempts"], row["error"]) for row in await desk.rows()]
-    assert [] == desk.box.newest()
-
-
-async def test_a_refusal_for_now_is_tried_again_after_growing_pauses(desk):
-    """SMTP 451 twice, then it is taken: 1 s, 2 s, sent."""
-    await desk.tell(contact(email="a@busy.example"), change())
-    pauses = []
-    for _ in range(2):
-        await desk.send()
-        pauses.append(
-            await desk.db.pool.fetchval(
-                "SELECT round(extract(epoch FROM next_attempt_at - clock_timestamp())) FROM messages"
-                " WHERE status = 'queued' AND error = 'SMTP 451 4.7.1 try again later'"
-            )
-        )
-        await desk.make_due()
-    await desk.send()
-    assert [1, 2] == pauses
-    row = await desk.row()
-    assert ("sent", 3, "") == (row["status"], row["attempts"], row["error"])
-    assert 1 == desk.box.count(to="a@busy.example")
-
-
-@pytest.mark.parametrize("overrides", [{"max_attempts": 3}])
-async def test_it_gives_up_visibly_after_the_last_attempt(desk):
-    """A relay that never takes it: failed after max_attempts, never deleted."""
-    await desk.tell(contact(email="a@down.example"), change())
-    for _ in range(5):
-        await desk.send()
-        await desk.make_due()
-    row = await desk.row()
-    assert ("failed", 3, "SMTP 451 4.3.0 the mailbox is down, try again later") == (
-        row["status"],
-        row["attempts"],
-        row["error"],
-    )
-    assert 1 == (await program.status(desk.db))["messages_failed"]
-
-
-async def test_what_failed_is_sent_again_on_demand(desk):
-    """A customer corrects the address, an operator says `replay`: the message goes there."""
-    await desk.tell(contact(email="a@bounce.example"), change())
-    await desk.send()
-    await desk.tell(contact(email="a@example.com"))
-    assert 1 == await messages.queue_failed(desk.db)
-    await desk.send()
-    row = await desk.row()
-    assert ("sent", "a@example.com") == (row["status"], row["address"])
-    assert 0 == await messages.queue_failed(desk.db)
-
-
-async def test_a_cut_connection_is_opened_again_for_the_next_message(desk):
-    """The message that was on it is tried again, the others of the lane go out."""
-    await desk.tell(contact(1, email="a@drop.example"), contact(2))
-    await desk.tell(change(order=4, user=1), change(order=8, user=2))
-    await desk.send()
-    assert ["queued", "sent"] == [row["status"] for row in await desk.rows()]
-    for _ in range(2):
-        await desk.make_due()
-        await desk.send()
-    assert ["sent", "sent"] == [row["status"] for row in await desk.rows()]
-
-
-@pytest.mark.parametrize("overrides", [{"smtp": "127.0.0.1:1", "sms_url": "http://127.0.0.1:1/sms"}])
-async def test_a_relay_or_gateway_that_is_away_is_tried_again(desk):
-    """A refused connection is nobody's fault but the moment's."""
-    await desk.tell(contact(), change("PAID"))
-    await desk.send()
-    assert ["queued", "queued"] == [row["status"] for row in await desk.rows()]
-    assert ["mail relay", "SMS gateway"] == [row["error"].split(":")[0] for row in await desk.rows()]
-
-
-@pytest.mark.parametrize("overrides", [{"send_timeout_s": 0.1}])
-async def test_a_slow_answer_is_a_refusal_for_now(desk):
-    """Nobody waits for ever; the key lets the other side drop the repeat."""
-    await desk.tell(contact(email="slow@example.com", phone="+79000009004"), change("PAID"))
-    await desk.send()
-    assert [("queued", 1), ("queued", 1)] == [(row["status"], row["attempts"]) for row in await desk.rows()]
-    assert ["mail relay: TimeoutError", "SMS gateway: TimeoutError"] == [row["error"] for row in await desk.rows()]
-
-
-@pytest.mark.parametrize(
-    ("phone", "outcomes"),
-    [
-        ("+79000009001", [("failed", 'HTTP 400 {"error": "not a number that can get SMS"}')]),
-        ("+79000009002", [("queued", 'HTTP 503 {"error": "try again later"}')] * 2 + [("sent", "")]),
-        ("+79000009003", [("queued", 'HTTP 429 {"error": "try again later"}')] * 2 + [("sent", "")]),
-    ],
-)
-async def test_what_the_sms_gateway_answers(desk, phone, outcomes):
-    """4xx is for good, 429 and 5xx are not."""
-    await desk.tell(contact(phone=phone), change("PAID"))
-    seen = []
-    for _ in outcomes:
-        await desk.send()
-        (_, row) = await desk.rows()
-        seen.append((row["status"], row["error"]))
-        await desk.make_due()
-    assert outcomes == seen
-    assert (1 if outcomes[-1][0] == "sent" else 0) == desk.box.count(to=phone)
-
-
-@pytest.mark.parametrize("overrides", [{"contact_wait_s": 0.3}])
 async def test_without_a_contact_or_an_address_it_becomes_undeliverable(desk):
     """After the wait, visibly, with the reason; a contact after that changes nothing."""
     await desk.tell(change("PAID", order=1, user=1), change("PAID", order=2, user=2))
     await desk.tell(contact(2, phone=""))
-    await asyncio.sleep(0.35)  # it is this wait that ends
+    await desk.db.pool.execute("UPDATE messages SET created_at = created_at - interval '2 hours'")
     await desk.send()
     assert [
         (1, "email", "undeliverable", "no contact of the user is known"),
@@ -152,6 +39,61 @@ async def test_an_address_that_comes_before_the_wait_is_over_is_used(desk):
     await desk.tell(desk.letter(contact(phone="+79000000099")))
     await desk.send()
     assert ["sent", "sent"] == [row["status"] for row in await desk.rows()]
+
+
+async def test_a_withdrawn_address_is_not_used(desk):
+    """What is still to be tried waits for another address, with no attempt lost, and goes there."""
+    await desk.tell(contact(email="a@busy.example"), change())
+    await desk.send()
+    await desk.tell(contact(email=""))
+    await desk.make_due()
+    for _ in range(2):  # taken back, then settled
+        await desk.send()
+    row = await desk.row()
+    assert ("waiting", "", 1, "the contact has no e-mail address") == (
+        row["status"],
+        row["address"],
+        row["attempts"],
+        row["error"],
+    )
+    await desk.tell(contact(email="new@example.com"))
+    await desk.send()
+    assert ("sent", 2) == ((await desk.row())["status"], (await desk.row())["attempts"])
+    assert ["new@example.com"] == [message.to for message in desk.box.newest()]
+
+
+async def test_overdue_is_what_no_worker_takes(desk):
+    """A message on its way or in a pause is none; one that was due a minute ago and nobody claimed is."""
+
+    async def overdue():
+        return (await program.status(desk.db))["overdue_messages"]
+
+    await desk.tell(contact(), change(order=1), change(order=2, user=8))
+    assert 0 == await overdue()
+    await desk.db.pool.execute("UPDATE messages SET next_attempt_at = next_attempt_at - interval '61 seconds'")
+    assert 2 == await overdue()  # neither settled nor claimed
+    await desk.send()
+    assert ["sent", "waiting"] == [row["status"] for row in await desk.rows()]
+    assert 0 == await overdue()
+
+
+async def test_overdue_is_what_the_relay_does_not_take_at_all(desk):
+    """Tried for minutes, and nothing later went out by the channel: then it is not one recipient's fault."""
+
+    async def overdue():
+        return (await program.status(desk.db))["overdue_messages"]
+
+    await desk.tell(contact(email="a@down.example"), contact(8), change("PAID", order=1, user=8))
+    await desk.send()
+    await desk.tell(change("PAID", order=2))
+    await desk.send()
+    assert ["sent", "sent", "queued", "sent"] == [row["status"] for row in await desk.rows()]
+    assert 0 == await overdue()
+    await desk.db.pool.execute("UPDATE messages SET attempts = 9 WHERE status = 'queued'")
+    assert 1 == await overdue()
+    await desk.tell(change(order=3, user=8))
+    await desk.send()
+    assert 0 == await overdue()
 
 
 async def test_a_contact_and_an_order_that_missed_each_other_meet(desk):
@@ -224,19 +166,6 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_did_not_try(desk
     desk.stop.clear()
     await desk.send()
     assert {("sent", 1)} == {(row["status"], row["attempts"]) for row in await desk.rows()}
-
-
-async def test_a_subject_cannot_carry_a_header(box_and_addresses):
-    """A line break in what becomes a header is refused before anything is sent."""
-    box, addresses = box_and_addresses
-    relay = MailRelay(addresses["smtp"], sender="Abacus <shop@abacus.example>", timeout_s=2)
-    async with relay.open() as session:
-        with pytest.raises(RefusedError) as caught:
-            await session.send(Outgoing("k", "a@example.com", "Hi\r\nBcc: all@example.com", "text", AT))
-        assert caught.value.for_good
-        await session.send(Outgoing("k", "a@example.com", "Привет", "text", AT))
-    (message,) = box.newest()
-    assert ("Привет", "<k@abacus.example>") == (message.subject, message.key)
 
 
 async def test_list_messages(desk, open_door):

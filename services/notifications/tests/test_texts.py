@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from abacus.loms.v1 import events_pb2
+from abacus.loms.v1 import events_pb2, loms_pb2
 from kit import json
 from notifications import __main__ as program
 from notifications import contacts, messages
@@ -23,7 +23,8 @@ def _addresses(user):
 
 
 def claimed(event, *, name="Анна", language="ru"):
-    return Claimed(1, "e", 17, status_name(event.status), event, 1, "a@example.com", name, language, AT)
+    status = status_name(loms_pb2.OrderStatus, event.status)
+    return Claimed(1, "e", 17, status, json.dumps(event), 1, "a@example.com", name, language, AT)
 
 
 async def _delivered(box, addresses, count):
@@ -51,9 +52,8 @@ async def test_each_message_in_each_language(desk):
             person = contact(user, first_name=names[language], language=language, email=email, phone=phone)
             await publish(contacts.TOPIC, user, person)
             for version, status in enumerate(CHANNELS, start=1):
-                event = change(
-                    status_name(status).upper(), order=user, user=user, version=version, reason="not paid in time"
-                )
+                name = status_name(loms_pb2.OrderStatus, status).upper()
+                event = change(name, order=user, user=user, version=version, reason="not paid in time")
                 await publish(messages.TOPIC, user, event)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(consumer.run(stop))

@@ -29,7 +29,8 @@ class CheckoutServiceStub:
     """A user's cart, and the order made of it.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again.
+    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
+    was refused is not remembered: its repeat tries anew.
     """
 
     def __init__(self, channel):
@@ -64,7 +65,8 @@ class CheckoutServiceServicer:
     """A user's cart, and the order made of it.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again.
+    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
+    was refused is not remembered: its repeat tries anew.
     """
 
     def AddToCart(self, request, context):
@@ -91,7 +93,8 @@ class CheckoutServiceServicer:
 
     def Purchase(self, request, context):
         """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
+        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
+        TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +135,8 @@ class CheckoutService:
     """A user's cart, and the order made of it.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again.
+    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
+    was refused is not remembered: its repeat tries anew.
     """
 
     @staticmethod

@@ -30,7 +30,8 @@ class CheckoutServiceStub:
     """A user's cart, and the order made of it.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again.
+    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
+    was refused is not remembered: its repeat tries anew.
     """
 
     @_typing.overload
@@ -47,7 +48,8 @@ class CheckoutServiceStub:
     """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
     Purchase: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.PurchaseRequest, _checkout_pb2.PurchaseResponse]
     """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
+    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
+    TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
 
 @_typing.type_check_only
@@ -55,7 +57,8 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     """A user's cart, and the order made of it.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again.
+    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
+    was refused is not remembered: its repeat tries anew.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -69,14 +72,16 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
     Purchase: _aio.UnaryUnaryMultiCallable[_checkout_pb2.PurchaseRequest, _checkout_pb2.PurchaseResponse]  # type: ignore[assignment]
     """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
+    Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
+    TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
 
 class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
     """A user's cart, and the order made of it.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again.
+    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
+    was refused is not remembered: its repeat tries anew.
     """
 
     @_abc_1.abstractmethod
@@ -112,7 +117,8 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.PurchaseResponse, _abc.Awaitable[_checkout_pb2.PurchaseResponse]]:
         """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
-        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, REQUEST_ID_REUSED.
+        Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
+        TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
 
 def add_CheckoutServiceServicer_to_server(servicer: CheckoutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
