@@ -47,14 +47,15 @@ async def add(conn: Connection, user: int, sku: int, count: int, *, available: i
     await lock(conn, user)
     held = await lines(conn, user)
     wanted = held.get(sku, 0) + count
-    if wanted > available:
-        raise OUT_OF_STOCK(
-            f"sku {sku}: {wanted} units wanted, {available} available", sku=sku, wanted=wanted, available=available
-        )
+    # What no delivery to the warehouse would heal comes first.
     if wanted > UNITS_MAX:
         raise TOO_MANY_UNITS(f"sku {sku}: {wanted} units, at most {UNITS_MAX} in a cart", sku=sku, wanted=wanted)
     if sku not in held and len(held) >= positions_max:
         raise TOO_MANY_POSITIONS(f"at most {positions_max} positions in a cart", limit=positions_max)
+    if wanted > available:
+        raise OUT_OF_STOCK(
+            f"sku {sku}: {wanted} units wanted, {available} available", sku=sku, wanted=wanted, available=available
+        )
     await conn.execute(
         """
         INSERT INTO cart_lines (user_id, sku, count)

@@ -9,7 +9,8 @@ Whoever finds an open purchase goes on with 2: its caller, a repeat, the user's 
 
 import asyncio
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import asyncpg
@@ -18,10 +19,10 @@ from google.rpc import code_pb2, status_pb2
 
 from abacus.loms.v1 import loms_pb2
 from checkout import cart, prices
-from checkout.errors import CART_EMPTY, OUT_OF_STOCK, PRICE_CHANGED
+from checkout.errors import CART_EMPTY, OUT_OF_STOCK, PRICE_CHANGED, TOO_MANY_POSITIONS, TOO_MANY_UNITS
 from checkout.peers import Peers
 from kit import errors
-from kit.db import Database
+from kit.db import Connection, Database
 from kit.errors import Error
 
 log = structlog.get_logger()
@@ -38,6 +39,8 @@ _FINAL = {
     code_pb2.FAILED_PRECONDITION,
     code_pb2.OUT_OF_RANGE,
 }
+# What LOMS calls a wrong argument is a wrong cart to our caller.
+_OF_THE_CART = {reason.name: reason for reason in (TOO_MANY_POSITIONS, TOO_MANY_UNITS)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Wanted:
     body_hash: bytes
     expected_total: int | None  # minor units
     language: str
+    arrived_s: float = field(default_factory=time.monotonic)  # by the process's clock
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Purchase:
     refusal: Error | None
 
 
+_COLUMNS = "purchases.id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal"
+
+
 class Purchases:
     """The use case; `begin`, `order` and `close` are its steps."""
 
@@ -78,15 +85,16 @@ class Purchases:
     async def buy(self, wanted: Wanted) -> Purchase:
         """Order what is in the cart; give the purchase, done.
 
-        A request id that came before gives its own purchase again. An open purchase of the user is finished first: it
-        is the answer of a call without an id, unless that call names another total than the purchase has.
+        A request id that came before gives its own purchase again, unless that was refused: then it tries anew. An open
+        purchase of the user is finished first: it is the answer of a call without an id, unless that call names another
+        total than the purchase has.
 
         Raises:
-            Error: CART_EMPTY, PRODUCT_GONE, CURRENCIES_MIXED, PRICE_CHANGED, OUT_OF_STOCK, REQUEST_ID_REUSED;
-                PEER_UNAVAILABLE, after which the purchase may be open.
+            Error: CART_EMPTY, PRODUCT_GONE, CURRENCIES_MIXED, PRICE_CHANGED, OUT_OF_STOCK, TOO_MANY_POSITIONS,
+                TOO_MANY_UNITS, REQUEST_ID_REUSED; PEER_UNAVAILABLE, after which the purchase may be open.
         """
         while True:  # somebody else's step sends us round again; the call's deadline is the limit
-            if mine := await self._of_request(wanted):
+            if mine := await _of_request(self.db.pool, wanted):
                 return _answer(await self.finish(mine))
             if earlier := await self._open_of(wanted.user):
                 finished = await self.finish(earlier)
@@ -97,7 +105,7 @@ class Purchases:
                 begun = await self.begin(wanted)
             except Error:
                 # The same request beside us may have made the cart as we saw it, empty: then its order is our answer.
-                if await self._of_request(wanted):
+                if await _of_request(self.db.pool, wanted):
                     continue
                 raise
             if begun:
@@ -130,16 +138,16 @@ class Purchases:
             )
         async with self.db.transaction() as conn:
             await cart.lock(conn, wanted.user)
-            if await cart.lines(conn, wanted.user) != units:
+            if await cart.lines(conn, wanted.user) != units or await _of_request(conn, wanted):
                 return None
             row = await conn.fetchrow(
-                """
+                f"""
                 INSERT INTO purchases
                        (user_id, caller, request_id, body_hash, lines, total_price, currency, try_at)
                 VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, clock_timestamp() + make_interval(secs => $8))
                     ON CONFLICT DO NOTHING
-                RETURNING id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal
-                """,
+                RETURNING {_COLUMNS}
+                """,  # noqa: S608  # only constants
                 wanted.user,
                 wanted.caller,
                 wanted.request_id,
@@ -170,7 +178,7 @@ class Purchases:
             if error.code not in _FINAL:
                 raise
             log.error("loms refused a purchase", purchase=str(purchase.id), reason=error.reason, error=error.message)
-            return None, error
+            return None, _of_the_caller(error)
         if answer.status == loms_pb2.ORDER_STATUS_FAILED:
             return answer.order_id, _out_of_stock(answer)
         return answer.order_id, None
@@ -183,7 +191,7 @@ class Purchases:
         async with self.db.transaction() as conn:
             await cart.lock(conn, purchase.user)
             row = await conn.fetchrow(
-                """
+                f"""
                 UPDATE purchases
                    SET state = CASE WHEN $3::bytea IS NULL THEN 'done' ELSE 'refused' END,
                        order_id = $2,
@@ -191,8 +199,8 @@ class Purchases:
                        finished_at = clock_timestamp()
                  WHERE id = $1
                    AND state = 'open'
-                RETURNING id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal
-                """,
+                RETURNING {_COLUMNS}
+                """,  # noqa: S608  # only constants
                 purchase.id,
                 order_id,
                 errors.to_status(refusal).SerializeToString() if refusal else None,
@@ -202,11 +210,7 @@ class Purchases:
             if row:
                 return _purchase(row)
             rows = await conn.fetch(
-                """
-                SELECT id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal
-                  FROM purchases
-                 WHERE id = $1
-                """,
+                f"SELECT {_COLUMNS} FROM purchases WHERE id = $1",  # noqa: S608  # only constants
                 purchase.id,
             )
             return _purchase(rows[0])
@@ -218,7 +222,7 @@ class Purchases:
         and no lock is held while LOMS is asked.
         """
         rows = await self.db.pool.fetch(
-            """
+            f"""
             WITH due AS (
                 SELECT id
                   FROM purchases
@@ -233,8 +237,8 @@ class Purchases:
                    try_at = clock_timestamp() + make_interval(secs => least($2 * power(2, least(tries, 10)), $3))
               FROM due
              WHERE purchases.id = due.id
-            RETURNING purchases.id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal
-            """,
+            RETURNING {_COLUMNS}
+            """,  # noqa: S608  # only constants
             WORKER_BATCH,
             self.resume_after_s,
             WORKER_PAUSE_S_MAX,
@@ -250,30 +254,9 @@ class Purchases:
         except Exception as error:
             log.warning("purchase stays open", purchase=str(purchase.id), error=repr(error))
 
-    async def _of_request(self, wanted: Wanted) -> Purchase | None:
-        if wanted.request_id is None:
-            return None
-        row = await self.db.pool.fetchrow(
-            """
-            SELECT id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal
-              FROM purchases
-             WHERE (caller, request_id) = ($1, $2)
-            """,
-            wanted.caller,
-            wanted.request_id,
-        )
-        if row and row["body_hash"] != wanted.body_hash:
-            raise errors.REQUEST_ID_REUSED(f"request id {wanted.request_id} came before with another request")
-        return _purchase(row) if row else None
-
     async def _open_of(self, user: int) -> Purchase | None:
         row = await self.db.pool.fetchrow(
-            """
-            SELECT id, user_id, body_hash, lines, total_price, currency, state, order_id, refusal
-              FROM purchases
-             WHERE user_id = $1
-               AND state = 'open'
-            """,
+            f"SELECT {_COLUMNS} FROM purchases WHERE user_id = $1 AND state = 'open'",  # noqa: S608  # only constants
             user,
         )
         return _purchase(row) if row else None
@@ -293,10 +276,44 @@ async def status(db: Database) -> dict[str, float]:
     return {"overdue_purchases": overdue}
 
 
+async def _of_request(conn: Connection | asyncpg.Pool, wanted: Wanted) -> Purchase | None:
+    """The purchase of this request: open, done, or refused since the call came.
+
+    What was refused before is not remembered: the call tries anew. But of calls that came at once, none makes another.
+    """
+    if wanted.request_id is None:
+        return None
+    row = await conn.fetchrow(
+        f"""
+        SELECT {_COLUMNS}
+          FROM purchases
+         WHERE (caller, request_id) = ($1, $2)
+           AND (state <> 'refused'
+                OR (body_hash = $3 AND finished_at > clock_timestamp() - make_interval(secs => $4)))
+         ORDER BY id DESC
+         LIMIT 1
+        """,  # noqa: S608  # only constants
+        wanted.caller,
+        wanted.request_id,
+        wanted.body_hash,
+        time.monotonic() - wanted.arrived_s,
+    )
+    if row and row["body_hash"] != wanted.body_hash:
+        raise errors.REQUEST_ID_REUSED(f"request id {wanted.request_id} came before with another request")
+    return _purchase(row) if row else None
+
+
 def _answer(purchase: Purchase) -> Purchase:
     if purchase.refusal:
         raise purchase.refusal
     return purchase
+
+
+def _of_the_caller(error: Error) -> Error:
+    """What LOMS refused, as the caller of Purchase is told: the fields that LOMS names are not his."""
+    if reason := _OF_THE_CART.get(error.reason):
+        return reason(error.message)
+    return Error(error.code, error.reason, error.message, metadata=error.metadata)
 
 
 def _out_of_stock(answer: loms_pb2.CreateOrderResponse) -> Error:

@@ -7,7 +7,6 @@ from grpc import StatusCode
 
 from abacus.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from catalog import products, rpc, seed
-from catalog.__main__ import PRUNED_METHODS, REQUESTS_KEPT_S
 from catalog.settings import Settings
 from kit import requests
 from kit.db import Database
@@ -107,11 +106,11 @@ async def test_concurrent_repeats_have_one_effect(catalog, db: Database):
 
 
 async def test_old_request_ids_are_forgotten(catalog, db: Database):
-    """Pruning takes what is older than asked, and nothing else."""
+    """Pruning takes what is older than a week, and nothing else."""
     await catalog.UpsertProduct(product(request_id="old"))
-    await db.pool.execute("UPDATE requests SET created_at = now() - interval '8 days'")
+    await db.pool.execute("UPDATE requests SET expires_at = expires_at - interval '7 days'")
     await catalog.UpsertProduct(product(request_id="new"))
-    assert 1 == await requests.prune(db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S)
+    assert 1 == await requests.prune(db)
     assert ["new"] == [row["request_id"] for row in await db.pool.fetch("SELECT request_id FROM requests")]
 
 

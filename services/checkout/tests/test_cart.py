@@ -8,7 +8,6 @@ from grpc import StatusCode
 
 from abacus.checkout.v1 import checkout_pb2
 from checkout import cart
-from checkout.__main__ import PRUNED_METHODS, REQUESTS_KEPT_S
 from kit import requests
 from kit.errors import Reason
 from kit.testing import refused
@@ -70,6 +69,22 @@ async def test_a_sku_has_at_most_65535_units(shop):
     with refused(StatusCode.FAILED_PRECONDITION, "TOO_MANY_UNITS"):
         await shop.add(sku)
     assert {sku: 65_535} == await shop.cart()
+
+
+async def test_what_restocking_would_not_heal_is_told_first(open_shop):
+    """More than a cart may hold and than there is: the cart's limit; within it, that there are not so many."""
+    shop = await open_shop(positions_max=2)
+    sku, other, none = await shop.goods(60_000), await shop.goods(1), await shop.goods(0)
+    with refused(StatusCode.FAILED_PRECONDITION, "OUT_OF_STOCK"):
+        await shop.add(sku, 65_535)
+    await shop.add(sku, 60_000)
+    with refused(StatusCode.FAILED_PRECONDITION, "OUT_OF_STOCK"):
+        await shop.add(sku, 5_535)
+    with refused(StatusCode.FAILED_PRECONDITION, "TOO_MANY_UNITS"):
+        await shop.add(sku, 5_536)
+    await shop.add(other)
+    with refused(StatusCode.FAILED_PRECONDITION, "TOO_MANY_POSITIONS"):
+        await shop.add(none)
 
 
 async def test_a_cart_has_a_limit_of_positions(open_shop):
@@ -249,6 +264,6 @@ async def test_ids_of_carts_are_forgotten_in_time(shop):
     await shop.add(sku, 2, request_id="a-3")
     await shop.delete(sku, 1, request_id="d-3")
     bought = await shop.purchase(request_id=f"p-{sku}")
-    await shop.db.pool.execute("UPDATE requests SET created_at = now() - interval '8 days'")
-    assert 2 == await requests.prune(shop.db, methods=PRUNED_METHODS, keep_s=REQUESTS_KEPT_S)
+    await shop.db.pool.execute("UPDATE requests SET expires_at = expires_at - interval '8 days'")
+    assert 2 == await requests.prune(shop.db)
     assert bought == await shop.purchase(request_id=f"p-{sku}")

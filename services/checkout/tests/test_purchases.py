@@ -6,9 +6,11 @@ from dataclasses import replace
 import grpc
 import pytest
 from grpc import StatusCode
+from grpc_status import rpc_status
 
 from abacus.checkout.v1 import checkout_pb2
 from abacus.loms.v1 import loms_pb2
+from kit.errors import Reason, from_status
 from kit.testing import refused
 
 
@@ -66,21 +68,47 @@ async def test_short_stock_refuses_the_purchase_and_keeps_the_cart(shop):
     assert ["refused", "done"] == await shop.states()
 
 
-async def test_a_refused_purchase_stays_refused_for_its_id(shop):
-    """The id had its effect, an order kept as failed: it gets that answer again, another id a purchase of its own."""
+async def test_a_refused_purchase_may_be_tried_again(shop):
+    """What was refused is not remembered: the same id is told what is short now, and buys once there is enough."""
+    sku = await shop.goods(5)
+    await shop.add(sku, 5)
+    await shop.adjust(sku, -2)
+    for available in ("3", "4"):
+        with refused(StatusCode.FAILED_PRECONDITION, "OUT_OF_STOCK") as error:
+            await shop.purchase(request_id=f"p-{sku}")
+        assert (available, {sku: 5}) == (error.metadata["available"], await shop.cart())
+        await shop.adjust(sku, 1)
+    bought = await shop.purchase(request_id=f"p-{sku}")
+    assert bought == await shop.purchase(request_id=f"p-{sku}")
+    assert (["refused", "refused", "done"], {}) == (await shop.states(), await shop.cart())
+    with refused(StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"):
+        await shop.purchase(request_id=f"p-{sku}", expected_total=500)
+
+
+async def test_five_repeats_at_once_share_one_refusal_and_one_order(shop, open_shop):
+    """Over two replicas, while stock is short and after: each time one try, and one answer for all."""
+    replica = await open_shop(like=shop)
     sku = await shop.goods(5)
     await shop.add(sku, 5)
     await shop.adjust(sku, -1)
-    errors = []
-    for _ in range(2):
-        with refused(StatusCode.FAILED_PRECONDITION, "OUT_OF_STOCK") as error:
-            await shop.purchase(request_id=f"p-{sku}")
-        errors.append((error.message, error.metadata))
-        await shop.adjust(sku, 1)
-    assert errors[0] == errors[1]
-    assert 1 == len(await shop.orders())
-    await shop.purchase(request_id=f"p-{sku}-again")
-    assert 2 == len(await shop.orders())
+
+    async def at_once() -> list[object]:
+        answers = (each.purchase(request_id=f"p-{sku}") for each in (shop, replica, shop, replica, shop))
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    for tries in (1, 2):
+        told = [from_status(rpc_status.from_call(error)) for error in await at_once()]
+        failed = await shop.orders()
+        assert [("OUT_OF_STOCK", str(failed[-1].order_id))] * 5 == [
+            (error.reason, error.metadata["order_id"]) for error in told
+        ]
+        assert [loms_pb2.ORDER_STATUS_FAILED] * tries == [order.status for order in failed]
+    await shop.adjust(sku, 1)
+    answers = await at_once()
+    (*_, order) = await shop.orders()
+    assert [order.order_id] * 5 == [answer.order_id for answer in answers]
+    assert ["refused", "refused", "done"] == await shop.states()
+    assert ({}, 0) == (await shop.cart(), await shop.peers.available(sku))
 
 
 async def test_a_product_that_is_gone_refuses_the_purchase(shop):
@@ -216,18 +244,38 @@ async def test_nothing_is_locked_while_loms_is_asked(open_shop, peers, instead):
 
 
 async def test_what_loms_refuses_is_closed_and_told(open_shop):
-    """An order of more positions than LOMS takes: refused once, with its own words, never tried again."""
+    """A cart of more positions than LOMS takes: the cart's fault, no field of the request; the worker lets it be."""
     shop = await open_shop(positions_max=21)
     skus = [await shop.goods(1) for _ in range(21)]
     for sku in skus:
         await shop.add(sku)
-    for _ in range(2):
-        with refused(StatusCode.INVALID_ARGUMENT, "TOO_MANY_POSITIONS", field="items"):
-            await shop.purchase(request_id=f"p-{skus[0]}")
+    with refused(StatusCode.FAILED_PRECONDITION, "TOO_MANY_POSITIONS") as error:
+        await shop.purchase(request_id=f"p-{skus[0]}")
+    assert ([], {}) == (error.fields, error.metadata)
     assert (["refused"], 21) == (await shop.states(), len(await shop.cart()))
     assert ([], 0) == (await shop.orders(), await shop.buying.resume_once())
     await shop.delete(skus[0])
-    await shop.purchase()
+    await shop.purchase(request_id=f"p-{skus[0]}")
+
+
+async def test_units_that_loms_finds_too_many_are_the_carts_fault(open_shop, peers, instead):
+    """As positions are; and any other argument that LOMS calls wrong is told without its fields."""
+    refusals = [
+        Reason(StatusCode.INVALID_ARGUMENT.value[0], name)("of the order", field="items[0].count")
+        for name in ("TOO_MANY_UNITS", "INVALID_FIELD")
+    ]
+
+    async def create_order(request):
+        raise refusals.pop(0)
+
+    shop = await open_shop(replace(peers, loms=instead(peers.loms, CreateOrder=create_order)))
+    await shop.add(await shop.goods(1))
+    with refused(StatusCode.FAILED_PRECONDITION, "TOO_MANY_UNITS") as units:
+        await shop.purchase()
+    with refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD") as other:
+        await shop.purchase()
+    assert ([], []) == (units.fields, other.fields)
+    assert ["refused"] * 2 == await shop.states()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 import asyncpg
+import grpc
+import pytest
 from grpc import StatusCode
 
 from abacus.checkout.v1 import checkout_pb2_grpc
+from abacus.loms.v1 import loms_pb2_grpc
 from checkout import purchases
 from checkout.purchases import Wanted
 from kit import client, migrate
@@ -229,6 +232,54 @@ async def test_a_request_overtaken_by_its_twin_gets_the_same_order(shop, monkeyp
     monkeypatch.setattr(shop.buying, "begin", overtaken)
     assert await shop.purchase(request_id=f"p-{shop.user}") == twin[0]
     assert 1 == len(await shop.orders())
+
+
+async def test_a_request_refused_beside_us_is_refused_for_us_too(shop, open_shop, peers, instead):
+    """The twin was told of short stock while we asked for prices: so are we, and no second order is kept as failed."""
+    sku = await shop.goods(5)
+    await shop.add(sku, 5)
+    await shop.adjust(sku, -1)
+    told = []
+
+    async def get_products(request):
+        with refused(StatusCode.FAILED_PRECONDITION, "OUT_OF_STOCK") as error:
+            await shop.purchase(request_id=f"p-{sku}")
+        told.append(error.metadata)
+        return await peers.catalog.GetProducts(request)
+
+    beside = await open_shop(replace(peers, catalog=instead(peers.catalog, GetProducts=get_products)), like=shop)
+    with refused(StatusCode.FAILED_PRECONDITION, "OUT_OF_STOCK") as error:
+        await beside.purchase(request_id=f"p-{sku}")
+    assert told == [error.metadata]
+    assert (1, ["refused"]) == (len(await shop.orders()), await shop.states())
+
+
+@pytest.mark.parametrize(
+    "code", [StatusCode.RESOURCE_EXHAUSTED, StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.ABORTED]
+)
+async def test_a_transport_that_gives_up_has_not_decided(shop, open_shop, peers, code):
+    """A bare code without a reason of ours, from a proxy or gRPC itself: the purchase stays open, its repeat buys."""
+
+    async def give_up(request, context):
+        await context.abort(code, "no")
+
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(give_up)
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("abacus.loms.v1.LomsService", {"CreateOrder": handler})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await shop.add(await shop.goods(5))
+    async with client.connect(f"127.0.0.1:{port}") as channel:
+        loms = loms_pb2_grpc.LomsServiceStub(channel)
+        cut = await open_shop(replace(peers, loms=loms), like=shop)
+        with refused(StatusCode.UNAVAILABLE, "PEER_UNAVAILABLE"):
+            await cut.purchase(request_id=f"p-{shop.user}")
+    await server.stop(None)
+    assert ["open"] == await shop.states()
+    bought = await shop.purchase(request_id=f"p-{shop.user}")
+    assert [bought.order_id] == [order.order_id for order in await shop.orders()]
 
 
 async def test_the_figures_count_what_is_overdue(shop):
