@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 NATIVE := $(RUN) -m deploy.native
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all stop status logs seed reset demo call psql topic test check generate chaos
+.PHONY: help run-all stop status logs seed replay reset demo call psql topic test check generate chaos
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,14 +28,20 @@ logs: .venv/.ready ## the end of the logs; of one process: make logs n=loms; as 
 seed: .venv/.ready ## load goods, stock and customers into the running shop; a repeat changes nothing
 	@$(NATIVE) seed
 
+replay: .venv/.ready ## try again the events that could not be handled and the messages that could not be sent
+	@$(NATIVE) replay
+
 reset: .venv/.ready ## delete all data, logs and passwords (what was downloaded stays)
 	@$(NATIVE) reset
 
 demo: .venv/.ready ## buy and pay, then let an order run out of time; shows each step
 	@$(RUN) -m deploy.demo
 
+# By the environment, as they are: quotes and dollars in them are neither make's nor the shell's.
+call: export DATA = $(value d)
+call: export HEADER = $(value h)
 call: .venv/.ready ## call an RPC: make call m=abacus.loms.v1.LomsService/Stocks d='{"sku":1001}'; none: list them
-	@$(NATIVE) call $(m) $(if $(d),--data '$(d)') $(if $(h),--header '$(h)')
+	@$(NATIVE) call $(m) $${DATA:+--data "$$DATA"} $${HEADER:+--header "$$HEADER"}
 
 psql: .venv/.ready ## SQL prompt on a service's database: make psql s=loms
 	@$(NATIVE) psql $(or $(s),loms)

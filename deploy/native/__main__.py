@@ -1,9 +1,9 @@
 """python -m deploy.native: start the shop, look into it, stop it. `make help` lists the same commands."""
 
 import asyncio
+import contextlib
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +17,8 @@ from rich.console import Console
 
 from deploy.native import postgres, report, stack, supervisor
 from deploy.native.errors import StackError
-from deploy.native.home import claimed, holder, read_state
-from deploy.native.parts import PARTS, PORTS, REPO, SEEDS, SERVICES, TOPICS, chosen, setting
+from deploy.native.home import clear, holder, read_state
+from deploy.native.parts import CONSUMERS, PARTS, PORTS, REPO, SEEDS, SERVICES, TOPICS, chosen, setting
 from deploy.native.topic import print_events
 
 STOP_WITHIN_S = 45.0
@@ -75,7 +75,8 @@ def stop() -> None:
         console.print("the shop does not run")
         return
     began = time.monotonic()
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # it ended just now
+        os.kill(pid, signal.SIGTERM)
     while holder(home()) == pid:
         if time.monotonic() - began > STOP_WITHIN_S:
             raise StackError(f"the shop (pid {pid}) has not ended within {STOP_WITHIN_S:g} s; see `make logs`.")
@@ -123,15 +124,22 @@ def seed() -> None:
 
 
 @app.command()
+def replay(service: Annotated[str, typer.Argument(help=" | ".join(CONSUMERS))] = CONSUMERS[0]) -> None:
+    """Handle again the events that a service could not handle, and send again what it could not send."""
+    if service not in CONSUMERS:
+        raise StackError(f"{service} consumes no events; these do: {', '.join(CONSUMERS)}.")
+    shop = _running_shop()
+    command = [sys.executable, "-m", service, "replay"]
+    os.execve(command[0], command, shop.environment(shop.env(service)))  # noqa: S606
+
+
+@app.command()
 def reset() -> None:
     """Delete all data, logs and passwords; what was downloaded stays."""
-    with claimed(home()):
-        for path in home().iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != "lock":
-                path.unlink()
-    console.print(f"{home()} is empty; the next run-all starts a new shop")
+    left = clear(home())
+    console.print(f"no shop is left in {home()}; the next run-all starts a new one", markup=False, soft_wrap=True)
+    if left:
+        console.print(f"not deleted, because no shop made it: {', '.join(left)}", markup=False, soft_wrap=True)
 
 
 @app.command()

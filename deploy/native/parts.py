@@ -26,6 +26,8 @@ PORTS = {
 
 # Topic -> partitions. Orders spread by their id; contacts are few.
 TOPICS = {"abacus.loms.order-status.v1": 6, "abacus.identity.contact.v1": 3}
+# Services that read all of them, each as the consumer group of its name, and can replay their dead letters.
+CONSUMERS = ("notifications",)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
+from deploy.native import kafka
 from deploy.native.home import Running, State
-from deploy.native.parts import PARTS, REPO, SERVICES
+from deploy.native.parts import CONSUMERS, PARTS, REPO, SERVICES, TOPICS
 from deploy.native.stack import Shop
 
 OUTBOX_LAG_S_MAX = 10.0  # events older than this and still unpublished are a fault
+CONSUMER_STANDS_STILL_S = 2.0  # one that commits nothing for so long, while messages wait, is a fault
 STATUS_WITHIN_S = 20.0
+KAFKA_WITHIN_S = 8.0
 FIRST_PRODUCT = "seed/products.jsonl"
 
 
@@ -85,6 +89,9 @@ async def status(shop: Shop, state: State, console: Console) -> list[str]:
     services = [name for name in SERVICES if name in state.parts]
     if services:
         wrong += await _service_figures(shop, services, console)
+    consumers = [name for name in CONSUMERS if name in state.parts]
+    if consumers:
+        wrong += await _consumer_figures(shop, consumers, console)
     return wrong
 
 
@@ -101,10 +108,41 @@ async def _service_figures(shop: Shop, services: Sequence[str], console: Console
     return wrong
 
 
+async def _consumer_figures(shop: Shop, consumers: Sequence[str], console: Console) -> list[str]:
+    """Print how many messages of each topic wait for each service; tell which service does not take them."""
+    wrong: list[str] = []
+    table = Table("consumer", "messages that wait", box=None, header_style="bold")
+    told = await asyncio.gather(*(_consumer_status(shop, name) for name in consumers))
+    for name, (text, fault) in zip(consumers, told, strict=True):
+        wrong += [f"{name}: {fault}"] if fault else []
+        table.add_row(name, text, style="bold red" if fault else "")
+    console.print(table)
+    return wrong
+
+
+async def _consumer_status(shop: Shop, service: str) -> tuple[str, str]:
+    """Return how many messages wait, and what is wrong with that, "" if nothing is."""
+    try:
+        async with asyncio.timeout(KAFKA_WITHIN_S):
+            first = seen = await kafka.progress(shop.kafka, service, TOPICS)
+            if any(first.waiting.values()):
+                await asyncio.sleep(CONSUMER_STANDS_STILL_S)
+                seen = await kafka.progress(shop.kafka, service, TOPICS)
+    except (OSError, TimeoutError, KafkaError) as error:
+        fault = f"Kafka does not say how far it is ({error!r})"
+        return fault, fault
+    fault = ""
+    if any(first.waiting.values()) and first.committed == seen.committed and any(seen.waiting.values()):
+        fault = f"{sum(seen.waiting.values())} messages wait, none was handled for {CONSUMER_STANDS_STILL_S:g} s"
+    return ", ".join(f"{topic} {count}" for topic, count in seen.waiting.items()), fault
+
+
 def _faults(answer: Mapping[str, Any]) -> list[str]:
     """Tell what of a service's own figures is not as it should be."""
     faults = [
-        f"{key} is {value}" for key, value in answer.items() if key.startswith(("dead_", "overdue_")) and value > 0
+        f"{key} is {value}" + (" (`make logs` says why, `make replay` tries again)" if key == "dead_letters" else "")
+        for key, value in answer.items()
+        if key.startswith(("dead_", "overdue_")) and value > 0
     ]
     lag_s = answer.get("outbox_lag_s", 0.0)
     if lag_s > OUTBOX_LAG_S_MAX:

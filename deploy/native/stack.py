@@ -135,7 +135,7 @@ class Shop:
         prefix = service.upper()
         return {
             **{name: self._filled(value) for name, value in WIRING[service].items()},
-            **{name: value for name, value in self._settings.items() if name.startswith(f"{prefix}_")},
+            **self._given(service),
             f"{prefix}_LISTEN": self.address(service),
             f"{prefix}_DATABASE_URL": f"postgresql://{service}@{self.address('postgres')}/{service}",
             f"{prefix}_DATABASE_PASSWORD_FILE": str(postgres.password_file(self.home, service)),
@@ -144,7 +144,12 @@ class Shop:
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Return a whole environment for a process of a service: ours without stray settings, and these."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(SETTING_PREFIXES)}
-        return {**ours, "PYTHONUNBUFFERED": "1", **settings}
+        # gRPC's C core would write lines of its own among the JSON of the logs; what fails comes as an exception too.
+        return {"GRPC_VERBOSITY": "NONE", **ours, "PYTHONUNBUFFERED": "1", **settings}
+
+    def _given(self, name: str) -> dict[str, str]:
+        """The caller's settings for a service or another part."""
+        return {key: value for key, value in self._settings.items() if key.startswith(f"{name.upper()}_")}
 
     async def start(self, on_ready: OnReady = lambda process: None) -> None:
         """Start all parts, each as soon as what it needs is healthy or done.
@@ -210,9 +215,8 @@ class Shop:
             return postgres.process(self.home, self.ports["postgres"], SERVICES)
         if part.name == "kafka":
             return kafka.process(self.home, self.ports["kafka"], self.ports["kafka-controller"], TOPICS)
-        settings = {name: self._filled(value) for name, value in part.env.items()}
-        if part.service:
-            settings |= self.env(part.service)
+        settings = self.env(part.service) if part.service else self._given(part.name)
+        settings |= {name: self._filled(value) for name, value in part.env.items()}
         probe: Probe = nothing
         if part.health == "grpc":
             probe = health.grpc_serving(self.address(part.ports[0]))

@@ -1,12 +1,14 @@
 """run-all: the whole stack in the foreground, restarted part by part when one dies, until it is told to end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
@@ -41,7 +43,7 @@ async def run_all(
         if told == 1:
             main.cancel()
         else:
-            supervisor.kill()
+            _kill_all()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
@@ -49,6 +51,13 @@ async def run_all(
         await main
     except asyncio.CancelledError:
         console.print("stopped")
+
+
+def _kill_all() -> None:
+    """Kill all at once: also what is only starting, steps, and what those started."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 class _Supervisor:
@@ -88,11 +97,6 @@ class _Supervisor:
                     self.console.print("stopping …")
         finally:
             self.progress.stop()
-
-    def kill(self) -> None:
-        """Kill all at once."""
-        for process in self.up.values():
-            process.send_kill()
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began

@@ -26,7 +26,7 @@ CUSTOMERS = 8  # at once
 THINK_S = 0.4  # at most, between two calls of a customer
 PAY_WITHIN_S = 3.0  # so that the last unpaid order ends soon after the last kill
 ON_THEIR_WAY_MAX = 8  # messages between their sending and its mark: four lanes for each of two channels
-QUIET_WITHIN_S = 150.0  # a message whose sender was killed waits for the end of its lease, 90 s
+QUIET_WITHIN_S = 60.0  # a message whose sender was killed waits for the end of its lease, 15 s
 
 
 @pytest.fixture

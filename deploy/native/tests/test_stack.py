@@ -4,16 +4,17 @@ import asyncio
 import io
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
-from deploy.native import stack
+from deploy.native import kafka, stack
 from deploy.native.errors import StackError
 from deploy.native.home import scratch_home
 from deploy.native.parts import PARTS, SEEDS, SERVICES, TOPICS, chosen
@@ -69,6 +70,25 @@ def test_a_service_is_told_where_the_others_are(shop: stack.Shop) -> None:
     assert "LOMS_PAYMENT_TIMEOUT_S" not in shop.env("checkout")
 
 
+def test_the_mailbox_is_told_what_the_caller_set(tmp_path: Path) -> None:
+    """Settings of a part that is no service reach it too; where it listens is the stack's to say."""
+    given = {"MAILBOX_SLOW_S": "0.5", "MAILBOX_WEB": "nowhere", "LOMS_PAYMENT_TIMEOUT_S": "2"}
+    shop = stack.Shop(tmp_path, stack.free_ports(), chosen(["mailbox"]), given)
+    environment = shop["mailbox"].env
+    assert "0.5" == environment["MAILBOX_SLOW_S"]
+    assert shop.address("mailbox") == environment["MAILBOX_WEB"]
+    assert "LOMS_PAYMENT_TIMEOUT_S" not in environment
+
+
+def test_logs_are_the_services_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC's C core is kept from writing its own lines among them, unless somebody asks for those."""
+    shop = stack.Shop(tmp_path, stack.free_ports(), {}, {})
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    assert "NONE" == shop.environment({})["GRPC_VERBOSITY"]
+    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
+    assert "DEBUG" == shop.environment({})["GRPC_VERBOSITY"]
+
+
 async def test_topics_have_their_partitions_and_others_are_not_made(shop: stack.Shop) -> None:
     """The stack makes the topics; a typing error makes none."""
     admin = AIOKafkaAdminClient(bootstrap_servers=shop.kafka)
@@ -79,6 +99,37 @@ async def test_topics_have_their_partitions_and_others_are_not_made(shop: stack.
     finally:
         await admin.close()
     assert TOPICS == {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def test_the_time_of_a_message_is_the_brokers(shop: stack.Shop) -> None:
+    """A producer whose clock is wrong does not make its messages older or newer than others."""
+    before_ms = time.time() * 1000
+    async with AIOKafkaProducer(bootstrap_servers=shop.kafka) as producer:
+        place = await producer.send_and_wait(CONTACTS, b"old?", partition=2, timestamp_ms=1000)
+    consumer = AIOKafkaConsumer(bootstrap_servers=shop.kafka)
+    consumer.assign([TopicPartition(CONTACTS, 2)])
+    async with consumer:
+        consumer.seek(TopicPartition(CONTACTS, 2), place.offset)
+        record = await consumer.getone()
+    assert 1 == record.timestamp_type
+    assert before_ms - 1 <= record.timestamp <= time.time() * 1000 + 1
+
+
+async def test_progress_is_that_of_the_group(shop: stack.Shop) -> None:
+    """What a group has not committed waits, topic by topic; one that never committed has all before it."""
+    async with AIOKafkaProducer(bootstrap_servers=shop.kafka) as producer:
+        place = await producer.send_and_wait(CONTACTS, b"1")
+        await producer.send_and_wait(CONTACTS, b"2", partition=place.partition)
+    before = await kafka.progress(shop.kafka, "readers", TOPICS)
+    consumer = AIOKafkaConsumer(bootstrap_servers=shop.kafka, group_id="readers", enable_auto_commit=False)
+    consumer.assign([TopicPartition(CONTACTS, place.partition)])
+    async with consumer:
+        await consumer.commit({TopicPartition(CONTACTS, place.partition): place.offset + 1})
+    after = await kafka.progress(shop.kafka, "readers", TOPICS)
+    assert 0 == before.committed
+    assert place.offset + 1 == after.committed
+    assert before.waiting[CONTACTS] - (place.offset + 1) == after.waiting[CONTACTS]
+    assert before.waiting[TOPIC] == after.waiting[TOPIC]
 
 
 async def test_kafka_keeps_what_it_acknowledged_over_kill_9(shop: stack.Shop) -> None:

@@ -1,6 +1,7 @@
 """run-all as a person meets it: real processes, own home and ports."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -11,14 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from deploy.native import stack
+from abacus.identity.v1 import events_pb2
+from deploy import seed
+from deploy.native import home, postgres, stack
 from deploy.native.__main__ import ports
 from deploy.native.errors import StackError
 from deploy.native.home import read_state, scratch_home
 from deploy.native.parts import REPO, setting
+from deploy.seed import CONTACT_TOPIC
+from kit import json as event_json
 
 WITHIN_S = 20.0
 
@@ -44,15 +51,16 @@ class Terminal:
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def run_all(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Start run-all with PostgreSQL alone; wait until it says ready."""
+    def run_all(self, *words: str, await_ready: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+        """Start run-all, with PostgreSQL alone if nothing else is said; wait until it says ready."""
         with self.screen.open("w") as screen:
             process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.native", "run-all", *(words or ("--only", "postgres"))],
                 env=self.env, cwd=REPO, stdout=screen, stderr=screen,
             )  # fmt: skip
         try:
-            self.await_screen(r"\bready\b")
+            if await_ready:
+                self.await_screen(r"\bready\b")
             yield process
         finally:
             process.terminate()
@@ -62,10 +70,21 @@ class Terminal:
         """Wait until run-all has printed something."""
         wait_until(lambda: re.search(pattern, self.screen.read_text()) is not None, self.screen.read_text)
 
+    def replayed(self) -> dict[str, float]:
+        """Run `replay`; return its answer."""
+        done = self.command("replay")
+        assert 0 == done.returncode, done.stderr
+        answer: dict[str, float] = json.loads(done.stdout)
+        return answer
+
     def children(self) -> list[psutil.Process]:
         """Return the long-running processes of the stack that live, with their children."""
         found = [psutil.Process(process.pid) for process in read_state(self.home).processes.values()]
         return [child for process in found for child in (process, *process.children(recursive=True))]
+
+
+def seed_contact() -> bytes:
+    return event_json.dumps(events_pb2.Contact(**seed.customers()[0])).encode()
 
 
 def wait_until(true: Callable[[], bool], otherwise: Callable[[], str]) -> None:
@@ -78,8 +97,8 @@ def wait_until(true: Callable[[], bool], otherwise: Callable[[], str]) -> None:
 @pytest.fixture(scope="module")
 def terminal() -> Iterator[Terminal]:
     """One home for all: each test leaves it stopped, and making a data folder takes longer than starting."""
-    with scratch_home() as home:
-        yield Terminal(home)
+    with scratch_home() as folder:
+        yield Terminal(folder)
 
 
 def test_it_says_ready_and_sigterm_leaves_no_process(terminal: Terminal) -> None:
@@ -164,10 +183,93 @@ def test_stop_ends_it_from_another_terminal(terminal: Terminal) -> None:
     assert 0 == terminal.command("stop").returncode
 
 
+def test_a_second_signal_kills_what_is_only_starting(tmp_path: Path) -> None:
+    """A part that hangs before it is healthy holds up the first Ctrl-C, but not the second."""
+    terminal = Terminal(tmp_path)
+    with terminal.run_all("--only", "mailbox", await_ready=False) as process:
+        wait_until((tmp_path / "logs" / "mailbox.log").exists, terminal.screen.read_text)
+        (starting,) = psutil.Process(process.pid).children()
+        starting.suspend()
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        process.wait(3)
+        assert not starting.is_running()
+
+
+def test_a_pid_is_believed_only_of_who_holds_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between taking a home and saying so its file is empty, or names one that was killed: nobody is signalled."""
+    monkeypatch.setattr(home, "HOLDER_KNOWN_WITHIN_S", 0.1)
+    with home.claimed(tmp_path):
+        mine = (tmp_path / "lock").read_text()
+        assert os.getpid() == home.holder(tmp_path)
+        for left in ("", "0", "1", "1 1", str(os.getpid()), f"{os.getpid()} 1"):
+            (tmp_path / "lock").write_text(left)
+            with pytest.raises(StackError, match="about to start or to stop"):
+                home.holder(tmp_path)
+        (tmp_path / "lock").write_text(mine)
+        assert os.getpid() == home.holder(tmp_path)
+    assert home.holder(tmp_path) is None
+
+
+async def test_status_says_what_is_not_delivered_and_replay_tries_again(terminal: Terminal) -> None:
+    """A dead letter and a consumer that hangs are faults; `replay` handles the letter when its cause is gone."""
+    with terminal.run_all("--only", "notifications"):
+        assert 0 == terminal.command("status").returncode
+        async with AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{terminal.ports['kafka']}") as producer:
+            await producer.send_and_wait(CONTACT_TOPIC, b"{broken", key=b"7")
+            wait_until(lambda: 1 == terminal.command("status").returncode, lambda: "no fault")
+            status = terminal.command("status")
+            assert "wrong: notifications: dead_letters is 1 (`make logs` says why, `make replay`" in status.stdout
+
+            assert {"replayed": 0, "dead_letters": 1}.items() <= terminal.replayed().items()
+            database = postgres.url(terminal.home, terminal.ports["postgres"], "notifications", "notifications")
+            conn = await asyncpg.connect(database)
+            await conn.execute("UPDATE dead_letters SET payload = $1", seed_contact())
+            await conn.close()
+            assert {"replayed": 1, "dead_letters": 0}.items() <= terminal.replayed().items()
+            assert 0 == terminal.command("status").returncode
+
+            hanging = psutil.Process(read_state(terminal.home).processes["notifications"].pid)
+            hanging.suspend()
+            await producer.send_and_wait(CONTACT_TOPIC, seed_contact(), key=b"1")
+            status = terminal.command("status")
+            hanging.resume()
+        assert 1 == status.returncode
+        assert "wrong: notifications is not healthy" in status.stdout
+        assert "wrong: notifications: 1 messages wait, none was handled for 2 s" in status.stdout
+
+
 def test_reset_clears_data_but_never_of_a_running_shop(terminal: Terminal) -> None:
-    """`reset` is refused while the shop runs; afterwards no data, log or password is left."""
+    """`reset` is refused while the shop runs; afterwards no data, log or password is left, and what is not ours is."""
+    (terminal.home / "photos").mkdir()
+    (terminal.home / "diary.txt").touch()
     with terminal.run_all():
         assert 1 == terminal.command("reset").returncode
         assert (terminal.home / "postgres").exists()
-    assert 0 == terminal.command("reset").returncode
-    assert ["lock"] == [path.name for path in terminal.home.iterdir()]
+    reset = terminal.command("reset")
+    assert 0 == reset.returncode
+    assert "not deleted, because no shop made it: diary.txt, photos, screen" in reset.stdout
+    assert {"lock", "diary.txt", "photos", "screen"} == {path.name for path in terminal.home.iterdir()}
+
+
+def test_reset_deletes_nothing_where_no_shop_ran(tmp_path: Path) -> None:
+    """A folder that was named by mistake keeps even what is called as a shop's data is."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "secrets").mkdir()
+    assert 0 == Terminal(tmp_path).command("reset").returncode
+    assert {"logs", "secrets"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_make_call_takes_any_text() -> None:
+    """Quotes, dollars and blanks in a request or header reach the call as they were typed."""
+    request, header = """{"name_en": "O'Brien's $5 \\"book\\" `x`"}""", "note: it's $HOME"
+    told = subprocess.run(
+        [
+            "make", "--silent", "--old-file=.venv/.ready", "call",
+            "NATIVE=printf '%s\\n'", "m=M", f"d={request}", f"h={header}",
+        ],
+        cwd=REPO, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ["call", "M", "--data", request, "--header", header] == told.stdout.splitlines()
