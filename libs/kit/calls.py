@@ -152,7 +152,8 @@ class Dispatcher:
                 )
                 token = current.set(call)
                 try:
-                    return await method.handle(request, call)
+                    with structlog.contextvars.bound_contextvars(request_id=call.request_id):
+                        return await method.handle(request, call)
                 finally:
                     current.reset(token)
         except errors.Error:

@@ -26,6 +26,8 @@ CUSTOMERS = 8  # at once
 THINK_S = 0.4  # at most, between two calls of a customer
 PAY_WITHIN_S = 3.0  # so that the last unpaid order ends soon after the last kill
 ON_THEIR_WAY_MAX = 8  # messages between their sending and its mark: four lanes for each of two channels
+# PostgreSQL is among those that are killed; asyncpg tells it in all these ways.
+DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 QUIET_WITHIN_S = 60.0  # a message whose sender was killed waits for the end of its lease, 15 s
 
 
@@ -101,14 +103,14 @@ async def kill_at_random(shop: stack.Shop, chance: random.Random) -> Counter[str
 
 async def _busy(shop: stack.Shop, service: str, query: str) -> None:
     """Return when a service's database says that there is work under way; after a while anyhow."""
-    with contextlib.suppress(AssertionError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    with contextlib.suppress(AssertionError, *DATABASE_AWAY):
         async with database(shop, service) as conn:
             await until(lambda: conn.fetchval(query), True, of=bool)
 
 
 async def _end_leases(shop: stack.Shop) -> None:
     """Let the time pass for which a killed sender's messages wait; nobody else sends in this stack."""
-    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    with contextlib.suppress(*DATABASE_AWAY):
         async with database(shop, "notifications") as conn:
             await conn.execute(
                 "UPDATE messages SET next_attempt_at = clock_timestamp() WHERE status = 'queued' AND attempts > 0"
