@@ -52,7 +52,7 @@ topic: .venv/.ready ## print the events of a topic: make topic t=abacus.loms.ord
 test: .venv/.ready ## run the tests on a stack of their own; of one place: make test t=services/loms
 	@$(RUN) -m pytest $(t)
 
-check: .venv/.ready ## format, lint, types, contracts, and that the generated code is fresh
+check: .venv/.ready ## format, lint, types, contracts, fresh generated code, order-life table equal to code
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -60,6 +60,7 @@ check: .venv/.ready ## format, lint, types, contracts, and that the generated co
 	.venv/bin/buf format --diff --exit-code
 	.venv/bin/buf breaking --against api/released.binpb
 	$(RUN) api/generate.py --check
+	$(RUN) -m pytest --quiet services/loms/tests/test_life.py
 
 generate: .venv/.ready ## make api/gen from api/proto
 	$(RUN) api/generate.py
