@@ -29,14 +29,14 @@ def body_hash(request: Message) -> bytes:
 
 
 async def once(
-    conn: Connection,
+    db: Database,
     call: Call,
     request: Message,
-    effect: Callable[[], Awaitable[M]],
+    effect: Callable[[Connection], Awaitable[M]],
     *,
     keep_s: float | None = KEEP_S,
 ) -> M:
-    """Run effect in the caller's transaction, or give its stored answer where this request had it before.
+    """Run effect in a transaction, or give its stored answer where this request had it before.
 
     A call that came without an id has none to repeat: it just runs. The id is kept for keep_s; None, where a repeat
     would add, as long as the effect.
@@ -44,19 +44,20 @@ async def once(
     Raises:
         Error: REQUEST_ID_REUSED.
     """
-    if not call.has_request_id:
-        return await effect()
-    key = (call.caller, call.request_id)
-    known = await claim_many(conn, call.method, {key: body_hash(request)}, keep_s=keep_s)
-    if key in known:
-        answer = known[key]
-        if isinstance(answer, Error):
-            raise answer
-        kind: type[M] = call.answer_type
-        return kind.FromString(answer)
-    made = await effect()
-    await answer_many(conn, call.method, {key: made})
-    return made
+    async with db.transaction() as conn:
+        if not call.has_request_id:
+            return await effect(conn)
+        key = (call.caller, call.request_id)
+        known = await claim_many(conn, call.method, {key: body_hash(request)}, keep_s=keep_s)
+        if key in known:
+            answer = known[key]
+            if isinstance(answer, Error):
+                raise answer
+            kind: type[M] = call.answer_type
+            return kind.FromString(answer)
+        made = await effect(conn)
+        await answer_many(conn, call.method, {key: made})
+        return made
 
 
 async def stored(conn: Connection, call: Call, request: Message) -> Any | None:

@@ -7,7 +7,7 @@ from catalog import products
 from catalog.errors import PRODUCT_NOT_FOUND, TOKEN_INVALID
 from kit import requests
 from kit.calls import Call
-from kit.db import Database
+from kit.db import Connection, Database
 
 
 class Catalog:
@@ -51,12 +51,11 @@ class Catalog:
         self._check_token(request.token)
         request.ClearField("token")  # a repeat after the token was changed is the same request
 
-        async def effect() -> catalog_pb2.UpsertProductResponse:
+        async def effect(conn: Connection) -> catalog_pb2.UpsertProductResponse:
             await products.upsert_many(conn, [request])
             return catalog_pb2.UpsertProductResponse()
 
-        async with self.db.transaction() as conn:
-            return await requests.once(conn, call, request, effect)
+        return await requests.once(self.db, call, request, effect)
 
     def _check_token(self, given: str) -> None:
         """Refuse a caller who does not know the token; in constant time, so that it cannot be found by guessing."""

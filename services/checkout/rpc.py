@@ -9,7 +9,7 @@ from checkout.peers import Peers, Product
 from checkout.purchases import Purchases, Wanted
 from kit import requests
 from kit.calls import Call
-from kit.db import Database
+from kit.db import Connection, Database
 
 
 class Checkout:
@@ -33,7 +33,7 @@ class Checkout:
         if request.sku not in products:
             raise PRODUCT_NOT_FOUND(f"there is no product {request.sku}", sku=request.sku)
 
-        async def effect() -> checkout_pb2.AddToCartResponse:
+        async def effect(conn: Connection) -> checkout_pb2.AddToCartResponse:
             await cart.add(
                 conn,
                 request.user,
@@ -44,20 +44,18 @@ class Checkout:
             )
             return checkout_pb2.AddToCartResponse()
 
-        async with self.db.transaction() as conn:
-            return await requests.once(conn, call, request, effect)
+        return await requests.once(self.db, call, request, effect)
 
     async def DeleteFromCart(
         self, request: checkout_pb2.DeleteFromCartRequest, call: Call
     ) -> checkout_pb2.DeleteFromCartResponse:
         """Take units out of the cart."""
 
-        async def effect() -> checkout_pb2.DeleteFromCartResponse:
+        async def effect(conn: Connection) -> checkout_pb2.DeleteFromCartResponse:
             await cart.remove(conn, request.user, request.sku, request.count)
             return checkout_pb2.DeleteFromCartResponse()
 
-        async with self.db.transaction() as conn:
-            return await requests.once(conn, call, request, effect)
+        return await requests.once(self.db, call, request, effect)
 
     async def ListCart(self, request: checkout_pb2.ListCartRequest, call: Call) -> checkout_pb2.ListCartResponse:
         """Show the cart with the names and prices of now."""

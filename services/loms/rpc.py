@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from abacus.loms.v1 import loms_pb2
 from kit import paging, requests
 from kit.calls import Call
-from kit.db import Database
+from kit.db import Connection, Database
 from kit.errors import Error
 from loms import history, orders, stock
 from loms.errors import ORDER_NOT_FOUND, TOO_MANY_POSITIONS, TOO_MANY_UNITS
@@ -41,24 +41,20 @@ class Loms:
         return _shown(await orders.get(self.db, request.order_id))
 
     async def OrderPayed(self, request: loms_pb2.OrderPayedRequest, call: Call) -> loms_pb2.OrderPayedResponse:
-        async with self.db.transaction() as conn:
+        async def effect(conn: Connection) -> loms_pb2.OrderPayedResponse:
+            await orders.pay(conn, request.order_id, version=_version(request), actor=call.caller)
+            return loms_pb2.OrderPayedResponse()
 
-            async def effect() -> loms_pb2.OrderPayedResponse:
-                await orders.pay(conn, request.order_id, version=_version(request), actor=call.caller)
-                return loms_pb2.OrderPayedResponse()
-
-            return await requests.once(conn, call, request, effect)
+        return await requests.once(self.db, call, request, effect)
 
     async def CancelOrder(self, request: loms_pb2.CancelOrderRequest, call: Call) -> loms_pb2.CancelOrderResponse:
-        async with self.db.transaction() as conn:
+        async def effect(conn: Connection) -> loms_pb2.CancelOrderResponse:
+            await orders.cancel(
+                conn, request.order_id, version=_version(request), reason=request.reason, actor=call.caller
+            )
+            return loms_pb2.CancelOrderResponse()
 
-            async def effect() -> loms_pb2.CancelOrderResponse:
-                await orders.cancel(
-                    conn, request.order_id, version=_version(request), reason=request.reason, actor=call.caller
-                )
-                return loms_pb2.CancelOrderResponse()
-
-            return await requests.once(conn, call, request, effect)
+        return await requests.once(self.db, call, request, effect)
 
     async def Stocks(self, request: loms_pb2.StocksRequest, call: Call) -> loms_pb2.StocksResponse:
         free = await stock.free(self.db, request.sku)
@@ -99,30 +95,26 @@ class Loms:
         )
 
     async def ReceiveStock(self, request: loms_pb2.ReceiveStockRequest, call: Call) -> loms_pb2.ReceiveStockResponse:
-        async with self.db.transaction() as conn:
+        async def effect(conn: Connection) -> loms_pb2.ReceiveStockResponse:
+            receipt = stock.Receipt(request.warehouse_id, request.sku, request.count)
+            shelf = await stock.receive(conn, receipt, actor=call.caller)
+            return loms_pb2.ReceiveStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
 
-            async def effect() -> loms_pb2.ReceiveStockResponse:
-                receipt = stock.Receipt(request.warehouse_id, request.sku, request.count)
-                shelf = await stock.receive(conn, receipt, actor=call.caller)
-                return loms_pb2.ReceiveStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
-
-            return await requests.once(conn, call, request, effect, keep_s=None)
+        return await requests.once(self.db, call, request, effect, keep_s=None)
 
     async def AdjustStock(self, request: loms_pb2.AdjustStockRequest, call: Call) -> loms_pb2.AdjustStockResponse:
-        async with self.db.transaction() as conn:
+        async def effect(conn: Connection) -> loms_pb2.AdjustStockResponse:
+            shelf = await stock.adjust(
+                conn,
+                sku=request.sku,
+                warehouse_id=request.warehouse_id,
+                delta=request.delta,
+                reason=request.reason,
+                actor=call.caller,
+            )
+            return loms_pb2.AdjustStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
 
-            async def effect() -> loms_pb2.AdjustStockResponse:
-                shelf = await stock.adjust(
-                    conn,
-                    sku=request.sku,
-                    warehouse_id=request.warehouse_id,
-                    delta=request.delta,
-                    reason=request.reason,
-                    actor=call.caller,
-                )
-                return loms_pb2.AdjustStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
-
-            return await requests.once(conn, call, request, effect, keep_s=None)
+        return await requests.once(self.db, call, request, effect, keep_s=None)
 
 
 def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line]:
