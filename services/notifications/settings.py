@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, FilePath, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from kit.settings import ServiceSettings
+from kit.settings import Address, Addresses, ServiceSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -16,10 +16,8 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="NOTIFICATIONS_")
 
-    kafka: str = Field(min_length=1, description="Kafka's bootstrap address, host:port")
-    smtp: str = Field(
-        pattern=r"^[^\s:]+:\d{1,5}$", description="of the mail relay, host:port; STARTTLS where it offers it"
-    )
+    kafka: Addresses = Field(description="Kafka's bootstrap address, host:port")
+    smtp: Address = Field(description="of the mail relay, host:port; STARTTLS where it offers it")
     smtp_user: str = Field("", description="login at the mail relay; empty: none")
     smtp_password_file: FilePath | None = Field(None, description="of that login")
     smtp_from: str = Field(

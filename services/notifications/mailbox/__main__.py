@@ -13,12 +13,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kit import logging, settings
+from kit.settings import Address
 from notifications.mailbox import page, sinks
 from notifications.mailbox.box import Box
 
 log = structlog.get_logger()
-
-_ADDRESS = r"^[^\s:]+:\d{1,5}$"
 
 
 class Settings(BaseSettings):
@@ -26,9 +25,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MAILBOX_")
 
-    web: str = Field("127.0.0.1:8025", pattern=_ADDRESS, description="of the web page, host:port")
-    smtp: str = Field("127.0.0.1:1025", pattern=_ADDRESS, description="of the mail relay, host:port")
-    sms: str = Field("127.0.0.1:8026", pattern=_ADDRESS, description="of the SMS gateway, host:port; POST /sms")
+    web: Address = Field("127.0.0.1:8025", description="of the web page, host:port")
+    smtp: Address = Field("127.0.0.1:1025", description="of the mail relay, host:port")
+    sms: Address = Field("127.0.0.1:8026", description="of the SMS gateway, host:port; POST /sms")
     slow_s: float = Field(3, ge=0, le=600, description="how long slow recipients take")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
