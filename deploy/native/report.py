@@ -140,7 +140,8 @@ async def _consumer_status(shop: Shop, service: str) -> tuple[str, str]:
 def _faults(answer: Mapping[str, Any]) -> list[str]:
     """Tell what of a service's own figures is not as it should be."""
     faults = [
-        f"{key} is {value}" + (" (`make logs` says why, `make replay` tries again)" if key == "dead_letters" else "")
+        f"{key} is {value}"
+        + (" (the table of that name says why, `make replay` tries again)" if key == "dead_letters" else "")
         for key, value in answer.items()
         if key.startswith(("dead_", "overdue_")) and value > 0
     ]

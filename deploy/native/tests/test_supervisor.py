@@ -221,7 +221,10 @@ async def test_status_says_what_is_not_delivered_and_replay_tries_again(terminal
             await producer.send_and_wait(CONTACT_TOPIC, b"{broken", key=b"7")
             wait_until(lambda: 1 == terminal.command("status").returncode, lambda: "no fault")
             status = terminal.command("status")
-            assert "wrong: notifications: dead_letters is 1 (`make logs` says why, `make replay`" in status.stdout
+            assert (
+                "wrong: notifications: dead_letters is 1 (the table of that name says why, `make replay`"
+                in status.stdout
+            )
 
             assert {"replayed": 0, "dead_letters": 1}.items() <= terminal.replayed().items()
             database = postgres.url(terminal.home, terminal.ports["postgres"], "notifications", "notifications")
