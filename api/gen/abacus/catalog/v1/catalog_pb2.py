@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from abacus.access.v1 import access_pb2 as abacus_dot_access_dot_v1_dot_access__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61\x62\x61\x63us/catalog/v1/catalog.proto\x12\x11\x61\x62\x61\x63us.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\"e\n\x11GetProductRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12!\n\x08language\x18\x03 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"P\n\x12GetProductResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05price\x18\x02 \x01(\x03\x12\x0b\n\x03sku\x18\x03 \x01(\r\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\"q\n\x12GetProductsRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1f\n\x04skus\x18\x02 \x03(\rB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\xe8\x07\"\x04*\x02 \x00\x12!\n\x08language\x18\x03 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"d\n\x13GetProductsResponse\x12\x37\n\x08products\x18\x01 \x03(\x0b\x32%.abacus.catalog.v1.GetProductResponse\x12\x14\n\x0cmissing_skus\x18\x02 \x03(\r\"^\n\x0fListSkusRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x0fstart_after_sku\x18\x02 \x01(\r\x12\x19\n\x05\x63ount\x18\x03 \x01(\rB\n\xbaH\x07*\x05\x18\x90N(\x01\" \n\x10ListSkusResponse\x12\x0c\n\x04skus\x18\x01 \x03(\r\"\xc0\x02\n\x14UpsertProductRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x30\n\x07name_ru\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xf4\x03\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x30\n\x07name_en\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xf4\x03\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x1d\n\x05price\x18\x05 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12&\n\x08\x63urrency\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([A-Z]{3})?$\x12\x16\n\tis_active\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12(\n\nrequest_id\x18\x08 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$B\x0c\n\n_is_active\"\x17\n\x15UpsertProductResponse2\x82\x03\n\x0e\x43\x61talogService\x12Y\n\nGetProduct\x12$.abacus.catalog.v1.GetProductRequest\x1a%.abacus.catalog.v1.GetProductResponse\x12\\\n\x0bGetProducts\x12%.abacus.catalog.v1.GetProductsRequest\x1a&.abacus.catalog.v1.GetProductsResponse\x12S\n\x08ListSkus\x12\".abacus.catalog.v1.ListSkusRequest\x1a#.abacus.catalog.v1.ListSkusResponse\x12\x62\n\rUpsertProduct\x12\'.abacus.catalog.v1.UpsertProductRequest\x1a(.abacus.catalog.v1.UpsertProductResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61\x62\x61\x63us/catalog/v1/catalog.proto\x12\x11\x61\x62\x61\x63us.catalog.v1\x1a\x1d\x61\x62\x61\x63us/access/v1/access.proto\x1a\x1b\x62uf/validate/validate.proto\"e\n\x11GetProductRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12!\n\x08language\x18\x03 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"P\n\x12GetProductResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05price\x18\x02 \x01(\x03\x12\x0b\n\x03sku\x18\x03 \x01(\r\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\"q\n\x12GetProductsRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1f\n\x04skus\x18\x02 \x03(\rB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\xe8\x07\"\x04*\x02 \x00\x12!\n\x08language\x18\x03 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"d\n\x13GetProductsResponse\x12\x37\n\x08products\x18\x01 \x03(\x0b\x32%.abacus.catalog.v1.GetProductResponse\x12\x14\n\x0cmissing_skus\x18\x02 \x03(\r\"^\n\x0fListSkusRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x0fstart_after_sku\x18\x02 \x01(\r\x12\x19\n\x05\x63ount\x18\x03 \x01(\rB\n\xbaH\x07*\x05\x18\x90N(\x01\" \n\x10ListSkusResponse\x12\x0c\n\x04skus\x18\x01 \x03(\r\"\xc0\x02\n\x14UpsertProductRequest\x12\x17\n\x05token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x30\n\x07name_ru\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xf4\x03\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x30\n\x07name_en\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xf4\x03\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x1d\n\x05price\x18\x05 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12&\n\x08\x63urrency\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([A-Z]{3})?$\x12\x16\n\tis_active\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12(\n\nrequest_id\x18\x08 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$B\x0c\n\n_is_active\"\x17\n\x15UpsertProductResponse2\xa9\x03\n\x0e\x43\x61talogService\x12\x61\n\nGetProduct\x12$.abacus.catalog.v1.GetProductRequest\x1a%.abacus.catalog.v1.GetProductResponse\"\x06\xea\xe0\x18\x02\x08\x01\x12\x64\n\x0bGetProducts\x12%.abacus.catalog.v1.GetProductsRequest\x1a&.abacus.catalog.v1.GetProductsResponse\"\x06\xea\xe0\x18\x02\x08\x01\x12[\n\x08ListSkus\x12\".abacus.catalog.v1.ListSkusRequest\x1a#.abacus.catalog.v1.ListSkusResponse\"\x06\xea\xe0\x18\x02\x08\x01\x12q\n\rUpsertProduct\x12\'.abacus.catalog.v1.UpsertProductRequest\x1a(.abacus.catalog.v1.UpsertProductResponse\"\r\xea\xe0\x18\t \x01*\x05localb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,22 +63,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSERTPRODUCTREQUEST'].fields_by_name['currency']._serialized_options = b'\272H\021r\0172\r^([A-Z]{3})?$'
   _globals['_UPSERTPRODUCTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPSERTPRODUCTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\0172\r^[ -~]{0,64}$'
-  _globals['_GETPRODUCTREQUEST']._serialized_start=83
-  _globals['_GETPRODUCTREQUEST']._serialized_end=184
-  _globals['_GETPRODUCTRESPONSE']._serialized_start=186
-  _globals['_GETPRODUCTRESPONSE']._serialized_end=266
-  _globals['_GETPRODUCTSREQUEST']._serialized_start=268
-  _globals['_GETPRODUCTSREQUEST']._serialized_end=381
-  _globals['_GETPRODUCTSRESPONSE']._serialized_start=383
-  _globals['_GETPRODUCTSRESPONSE']._serialized_end=483
-  _globals['_LISTSKUSREQUEST']._serialized_start=485
-  _globals['_LISTSKUSREQUEST']._serialized_end=579
-  _globals['_LISTSKUSRESPONSE']._serialized_start=581
-  _globals['_LISTSKUSRESPONSE']._serialized_end=613
-  _globals['_UPSERTPRODUCTREQUEST']._serialized_start=616
-  _globals['_UPSERTPRODUCTREQUEST']._serialized_end=936
-  _globals['_UPSERTPRODUCTRESPONSE']._serialized_start=938
-  _globals['_UPSERTPRODUCTRESPONSE']._serialized_end=961
-  _globals['_CATALOGSERVICE']._serialized_start=964
-  _globals['_CATALOGSERVICE']._serialized_end=1350
+  _globals['_CATALOGSERVICE'].methods_by_name['GetProduct']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['GetProduct']._serialized_options = b'\352\340\030\002\010\001'
+  _globals['_CATALOGSERVICE'].methods_by_name['GetProducts']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['GetProducts']._serialized_options = b'\352\340\030\002\010\001'
+  _globals['_CATALOGSERVICE'].methods_by_name['ListSkus']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['ListSkus']._serialized_options = b'\352\340\030\002\010\001'
+  _globals['_CATALOGSERVICE'].methods_by_name['UpsertProduct']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['UpsertProduct']._serialized_options = b'\352\340\030\t \001*\005local'
+  _globals['_GETPRODUCTREQUEST']._serialized_start=114
+  _globals['_GETPRODUCTREQUEST']._serialized_end=215
+  _globals['_GETPRODUCTRESPONSE']._serialized_start=217
+  _globals['_GETPRODUCTRESPONSE']._serialized_end=297
+  _globals['_GETPRODUCTSREQUEST']._serialized_start=299
+  _globals['_GETPRODUCTSREQUEST']._serialized_end=412
+  _globals['_GETPRODUCTSRESPONSE']._serialized_start=414
+  _globals['_GETPRODUCTSRESPONSE']._serialized_end=514
+  _globals['_LISTSKUSREQUEST']._serialized_start=516
+  _globals['_LISTSKUSREQUEST']._serialized_end=610
+  _globals['_LISTSKUSRESPONSE']._serialized_start=612
+  _globals['_LISTSKUSRESPONSE']._serialized_end=644
+  _globals['_UPSERTPRODUCTREQUEST']._serialized_start=647
+  _globals['_UPSERTPRODUCTREQUEST']._serialized_end=967
+  _globals['_UPSERTPRODUCTRESPONSE']._serialized_start=969
+  _globals['_UPSERTPRODUCTRESPONSE']._serialized_end=992
+  _globals['_CATALOGSERVICE']._serialized_start=995
+  _globals['_CATALOGSERVICE']._serialized_end=1420
 # @@protoc_insertion_point(module_scope)

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from abacus.access.v1 import access_pb2 as abacus_dot_access_dot_v1_dot_access__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!abacus/checkout/v1/checkout.proto\x12\x12\x61\x62\x61\x63us.checkout.v1\x1a\x1b\x62uf/validate/validate.proto\"\x85\x01\n\x10\x41\x64\x64ToCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x13\n\x11\x41\x64\x64ToCartResponse\"\x8a\x01\n\x15\x44\x65leteFromCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x18\n\x16\x44\x65leteFromCartResponse\"K\n\x0fListCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12!\n\x08language\x18\x02 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"f\n\x10ListCartResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.abacus.checkout.v1.CartItem\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"T\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\x03\x12\x0f\n\x07is_gone\x18\x05 \x01(\x08\"\xae\x01\n\x0fPurchaseRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x12$\n\x0e\x65xpected_total\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12!\n\x08language\x18\x04 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65nB\x11\n\x0f_expected_total\"K\n\x10PurchaseResponse\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t2\x82\x03\n\x0f\x43heckoutService\x12X\n\tAddToCart\x12$.abacus.checkout.v1.AddToCartRequest\x1a%.abacus.checkout.v1.AddToCartResponse\x12g\n\x0e\x44\x65leteFromCart\x12).abacus.checkout.v1.DeleteFromCartRequest\x1a*.abacus.checkout.v1.DeleteFromCartResponse\x12U\n\x08ListCart\x12#.abacus.checkout.v1.ListCartRequest\x1a$.abacus.checkout.v1.ListCartResponse\x12U\n\x08Purchase\x12#.abacus.checkout.v1.PurchaseRequest\x1a$.abacus.checkout.v1.PurchaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!abacus/checkout/v1/checkout.proto\x12\x12\x61\x62\x61\x63us.checkout.v1\x1a\x1d\x61\x62\x61\x63us/access/v1/access.proto\x1a\x1b\x62uf/validate/validate.proto\"\x85\x01\n\x10\x41\x64\x64ToCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x13\n\x11\x41\x64\x64ToCartResponse\"\x8a\x01\n\x15\x44\x65leteFromCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x18\n\x16\x44\x65leteFromCartResponse\"K\n\x0fListCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12!\n\x08language\x18\x02 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"f\n\x10ListCartResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.abacus.checkout.v1.CartItem\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"T\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\x03\x12\x0f\n\x07is_gone\x18\x05 \x01(\x08\"\xae\x01\n\x0fPurchaseRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x12$\n\x0e\x65xpected_total\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12!\n\x08language\x18\x04 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65nB\x11\n\x0f_expected_total\"K\n\x10PurchaseResponse\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t2\xce\x03\n\x0f\x43heckoutService\x12k\n\tAddToCart\x12$.abacus.checkout.v1.AddToCartRequest\x1a%.abacus.checkout.v1.AddToCartResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05local\x12z\n\x0e\x44\x65leteFromCart\x12).abacus.checkout.v1.DeleteFromCartRequest\x1a*.abacus.checkout.v1.DeleteFromCartResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05local\x12h\n\x08ListCart\x12#.abacus.checkout.v1.ListCartRequest\x1a$.abacus.checkout.v1.ListCartResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05local\x12h\n\x08Purchase\x12#.abacus.checkout.v1.PurchaseRequest\x1a$.abacus.checkout.v1.PurchaseResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05localb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,24 +61,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PURCHASEREQUEST'].fields_by_name['expected_total']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PURCHASEREQUEST'].fields_by_name['language']._loaded_options = None
   _globals['_PURCHASEREQUEST'].fields_by_name['language']._serialized_options = b'\272H\014r\nR\000R\002ruR\002en'
-  _globals['_ADDTOCARTREQUEST']._serialized_start=87
-  _globals['_ADDTOCARTREQUEST']._serialized_end=220
-  _globals['_ADDTOCARTRESPONSE']._serialized_start=222
-  _globals['_ADDTOCARTRESPONSE']._serialized_end=241
-  _globals['_DELETEFROMCARTREQUEST']._serialized_start=244
-  _globals['_DELETEFROMCARTREQUEST']._serialized_end=382
-  _globals['_DELETEFROMCARTRESPONSE']._serialized_start=384
-  _globals['_DELETEFROMCARTRESPONSE']._serialized_end=408
-  _globals['_LISTCARTREQUEST']._serialized_start=410
-  _globals['_LISTCARTREQUEST']._serialized_end=485
-  _globals['_LISTCARTRESPONSE']._serialized_start=487
-  _globals['_LISTCARTRESPONSE']._serialized_end=589
-  _globals['_CARTITEM']._serialized_start=591
-  _globals['_CARTITEM']._serialized_end=675
-  _globals['_PURCHASEREQUEST']._serialized_start=678
-  _globals['_PURCHASEREQUEST']._serialized_end=852
-  _globals['_PURCHASERESPONSE']._serialized_start=854
-  _globals['_PURCHASERESPONSE']._serialized_end=929
-  _globals['_CHECKOUTSERVICE']._serialized_start=932
-  _globals['_CHECKOUTSERVICE']._serialized_end=1318
+  _globals['_CHECKOUTSERVICE'].methods_by_name['AddToCart']._loaded_options = None
+  _globals['_CHECKOUTSERVICE'].methods_by_name['AddToCart']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['DeleteFromCart']._loaded_options = None
+  _globals['_CHECKOUTSERVICE'].methods_by_name['DeleteFromCart']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['ListCart']._loaded_options = None
+  _globals['_CHECKOUTSERVICE'].methods_by_name['ListCart']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['Purchase']._loaded_options = None
+  _globals['_CHECKOUTSERVICE'].methods_by_name['Purchase']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_ADDTOCARTREQUEST']._serialized_start=118
+  _globals['_ADDTOCARTREQUEST']._serialized_end=251
+  _globals['_ADDTOCARTRESPONSE']._serialized_start=253
+  _globals['_ADDTOCARTRESPONSE']._serialized_end=272
+  _globals['_DELETEFROMCARTREQUEST']._serialized_start=275
+  _globals['_DELETEFROMCARTREQUEST']._serialized_end=413
+  _globals['_DELETEFROMCARTRESPONSE']._serialized_start=415
+  _globals['_DELETEFROMCARTRESPONSE']._serialized_end=439
+  _globals['_LISTCARTREQUEST']._serialized_start=441
+  _globals['_LISTCARTREQUEST']._serialized_end=516
+  _globals['_LISTCARTRESPONSE']._serialized_start=518
+  _globals['_LISTCARTRESPONSE']._serialized_end=620
+  _globals['_CARTITEM']._serialized_start=622
+  _globals['_CARTITEM']._serialized_end=706
+  _globals['_PURCHASEREQUEST']._serialized_start=709
+  _globals['_PURCHASEREQUEST']._serialized_end=883
+  _globals['_PURCHASERESPONSE']._serialized_start=885
+  _globals['_PURCHASERESPONSE']._serialized_end=960
+  _globals['_CHECKOUTSERVICE']._serialized_start=963
+  _globals['_CHECKOUTSERVICE']._serialized_end=1425
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from abacus.access.v1 import access_pb2 as _access_pb2
 from abacus.loms.v1 import loms_pb2 as _loms_pb2
 from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -59,7 +60,7 @@ class ListMessagesResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("message_id", "user", "order_id", "order_status", "channel", "status", "address", "subject", "text", "attempts", "error", "created_at", "next_attempt_at", "sent_at")
+    __slots__ = ("message_id", "user", "order_id", "order_status", "channel", "status", "address", "subject", "text", "attempts", "error", "created_at", "next_attempt_at", "sent_at", "kind")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +75,7 @@ class Message(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     NEXT_ATTEMPT_AT_FIELD_NUMBER: _ClassVar[int]
     SENT_AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     message_id: int
     user: int
     order_id: int
@@ -88,4 +90,5 @@ class Message(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     next_attempt_at: _timestamp_pb2.Timestamp
     sent_at: _timestamp_pb2.Timestamp
-    def __init__(self, message_id: _Optional[int] = ..., user: _Optional[int] = ..., order_id: _Optional[int] = ..., order_status: _Optional[_Union[_loms_pb2.OrderStatus, str]] = ..., channel: _Optional[_Union[Channel, str]] = ..., status: _Optional[_Union[MessageStatus, str]] = ..., address: _Optional[str] = ..., subject: _Optional[str] = ..., text: _Optional[str] = ..., attempts: _Optional[int] = ..., error: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    kind: str
+    def __init__(self, message_id: _Optional[int] = ..., user: _Optional[int] = ..., order_id: _Optional[int] = ..., order_status: _Optional[_Union[_loms_pb2.OrderStatus, str]] = ..., channel: _Optional[_Union[Channel, str]] = ..., status: _Optional[_Union[MessageStatus, str]] = ..., address: _Optional[str] = ..., subject: _Optional[str] = ..., text: _Optional[str] = ..., attempts: _Optional[int] = ..., error: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[str] = ...) -> None: ...
