@@ -4,25 +4,30 @@ Only `kit.grpc_door` and `kit.client` know gRPC. A servicer's method gets its re
 """
 
 import asyncio
+import ipaddress
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import protovalidate
 import structlog
 from google.protobuf import message_factory
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
+from abacus.access.v1 import access_pb2
 from kit import errors
 from kit.db import is_unavailable
+from kit.tokens import Principal
 
 log = structlog.get_logger()
 
-ANONYMOUS = "anonymous"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+USER_AGENT_CHARACTERS = 200
 FIELDS_MAX = 20  # named in an error: its details travel in a trailer, which has a limit of its own
 
 
@@ -32,11 +37,18 @@ class Call:
 
     method: str  # "abacus.loms.v1.LomsService/CreateOrder"
     answer_type: type[Any]
-    caller: str  # whoever the policy says it is
+    principal: Principal  # whoever the policy says it is
+    address: str  # from where; empty where the transport has none
+    user_agent: str  # as the client names itself
     request_id: str  # given by the caller, or made here so that a batch may be run again
     has_request_id: bool  # whether the caller gave it
     language: str  # "ru" or "en"
     deadline: float  # by the event loop's clock
+
+    @property
+    def caller(self) -> str:
+        """Who calls, in one word: the scope of request ids, the actor in histories."""
+        return self.principal.name
 
     def time_left_s(self) -> float:
         """Seconds until the deadline; what a hop may pass on."""
@@ -47,15 +59,8 @@ class Call:
 current: ContextVar[Call | None] = ContextVar("current", default=None)
 
 Handler = Callable[[Any, Call], Awaitable[Message]]
-# Says who the caller is, or raises; the slot where access policies go.
-Policy = Callable[["Method", Message, Mapping[str, str]], str]
 # Called after each call with method, code and seconds; the one place for metrics and traces.
 Observer = Callable[[str, int, float], None]
-
-
-def anyone(method: "Method", request: Message, metadata: Mapping[str, str]) -> str:
-    """The policy until accounts exist: everybody may call everything, and nobody is known."""
-    return ANONYMOUS
 
 
 def unobserved(method: str, code: int, seconds: float) -> None:
@@ -70,6 +75,7 @@ class Method:
     request_type: type[Message]
     answer_type: type[Message]
     handle: Handler
+    access: access_pb2.Access
     has_request_id: bool = field(default=False)
 
 
@@ -78,6 +84,7 @@ def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
 
     Raises:
         AttributeError: the servicer leaves one out.
+        NoPolicyError: the contract does not say who may call one.
     """
     return [
         Method(
@@ -85,23 +92,79 @@ def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
             request_type=message_factory.GetMessageClass(rpc.input_type),
             answer_type=message_factory.GetMessageClass(rpc.output_type),
             handle=getattr(servicer, rpc.name),
+            access=access_of(rpc),
             has_request_id="request_id" in rpc.input_type.fields_by_name,
         )
         for rpc in service.methods
     ]
 
 
-class Dispatcher:
-    """What happens to every call: parse, policy, request id, validation, deadline, handler, errors, observer."""
+def access_of(rpc: MethodDescriptor) -> access_pb2.Access:
+    """Who may call an RPC, as its contract says.
 
-    def __init__(self, *, call_timeout_s: float, policy: Policy = anyone, observe: Observer = unobserved):
+    Raises:
+        NoPolicyError: it does not say.
+    """
+    # protoc's own type stubs take an extension for its descriptor.
+    access: access_pb2.Access = rpc.GetOptions().Extensions[access_pb2.access]  # type: ignore[index]
+    if not access.ListFields():
+        raise NoPolicyError(f"{rpc.full_name}: the contract does not say who may call it")
+    return access
+
+
+class NoPolicyError(Exception):
+    """A contract, or what serves it, leaves open who may call an RPC."""
+
+
+class Policy(Protocol):
+    """Who may call what: `kit.access.ByContract`."""
+
+    async def admit(self, method: Method, metadata: Mapping[str, str]) -> Principal:
+        """Say who calls, if the RPC admits that kind of caller.
+
+        Raises:
+            Error: it does not, or nobody can tell who calls.
+        """
+
+    async def allow(self, method: Method, request: Message, principal: Principal) -> None:
+        """Look whether what a valid request names is the caller's.
+
+        Raises:
+            Error: it is not.
+        """
+
+
+class Dispatcher:
+    """What happens to every call: policy, parse, request id, validation, owner, deadline, handler, errors, observer.
+
+    Args:
+        call_timeout_s: longest time for a call, whatever its caller allows.
+        policy: who may call what.
+        observe: told of every call.
+        trusted_proxies: peers whose word counts for where a call comes from.
+    """
+
+    def __init__(
+        self,
+        *,
+        call_timeout_s: float,
+        policy: Policy,
+        observe: Observer = unobserved,
+        trusted_proxies: Sequence[Network] = (),
+    ):
         self.call_timeout_s = call_timeout_s
         self.policy = policy
         self.observe = observe
+        self.trusted_proxies = trusted_proxies
         self.validator = protovalidate.Validator()
 
     async def serve(
-        self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None = None
+        self,
+        method: Method,
+        body: bytes,
+        metadata: Mapping[str, str],
+        time_left_s: float | None = None,
+        peer: str = "",
     ) -> Message:
         """Serve one call.
 
@@ -110,6 +173,7 @@ class Dispatcher:
             body: the request as it came.
             metadata: of the request, keys in lower case.
             time_left_s: what the caller allows; None where it set no deadline.
+            peer: IP address of who sent it; empty where the transport has none.
 
         Raises:
             Error: what the caller is to be told; nothing else leaves.
@@ -119,7 +183,7 @@ class Dispatcher:
         code, reason = code_pb2.CANCELLED, ""
         with structlog.contextvars.bound_contextvars(method=method.full_name):
             try:
-                answer = await self._serve(method, body, metadata, time_left_s)
+                answer = await self._serve(method, body, metadata, time_left_s, peer)
                 code = code_pb2.OK
                 return answer
             except errors.Error as error:
@@ -131,20 +195,23 @@ class Dispatcher:
                 log.debug("call", code=code, reason=reason, seconds=round(seconds, 6))
 
     async def _serve(
-        self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None
+        self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None, peer: str
     ) -> Message:
         timeout_s = self.call_timeout_s if time_left_s is None else min(time_left_s, self.call_timeout_s)
         deadline = asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout_at(deadline):
+                principal = await self.policy.admit(method, metadata)
                 request = _parse(method, body)
-                caller = self.policy(method, request, metadata)
                 given = _merge_request_id(method, request, metadata)
                 self._validate(request)
+                await self.policy.allow(method, request, principal)
                 call = Call(
                     method=method.full_name,
                     answer_type=method.answer_type,
-                    caller=caller,
+                    principal=principal,
+                    address=self._address(peer, metadata),
+                    user_agent=metadata.get("user-agent", "")[:USER_AGENT_CHARACTERS],
                     request_id=given or str(uuid.uuid4()),
                     has_request_id=bool(given),
                     language=_language(request, metadata),
@@ -161,6 +228,16 @@ class Dispatcher:
         except Exception as error:
             too_late = asyncio.get_running_loop().time() >= deadline
             raise _told(error, too_late=too_late, by_caller=timeout_s == time_left_s) from error
+
+    def _address(self, peer: str, metadata: Mapping[str, str]) -> str:
+        """Where a call comes from: the peer, or whom a trusted proxy names last (the hops before are hearsay)."""
+        hop = metadata.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        try:
+            if hop and any(ipaddress.ip_address(peer) in network for network in self.trusted_proxies):
+                return str(ipaddress.ip_address(hop))
+        except ValueError:
+            log.warning("a proxy names no address", peer=peer)
+        return peer
 
     def _validate(self, request: Message) -> None:
         violations = self.validator.collect_violations(request)

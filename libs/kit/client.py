@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from kit import errors
 from kit.calls import current
+from kit.tokens import ServiceKey
 
 TIMEOUT_S = 4.0  # where no call is being served: a worker's
 MARGIN = 0.9  # of what is left, so that the caller can still be told
@@ -50,16 +51,17 @@ _SERVICE_CONFIG = {
 }
 
 
-def connect(target: str) -> grpc.aio.Channel:
+def connect(target: str, key: ServiceKey) -> grpc.aio.Channel:
     """A channel to the processes of a service; it connects when it is used.
 
     Args:
+        key: signs each call.
         target: `host:port`, or several IPv4 addresses with ports, separated by commas. Calls go to all in turn; a name
             is looked up, and all its addresses are used.
     """
     return grpc.aio.insecure_channel(
         f"ipv4:{target}" if _ADDRESSES.fullmatch(target) else f"dns:///{target}",
-        interceptors=[_Interceptor()],
+        interceptors=[_Interceptor(key)],
         options=[
             ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
             # A service that is back is found again at once, not after the default of up to two minutes.
@@ -74,6 +76,9 @@ def connect(target: str) -> grpc.aio.Channel:
 
 
 class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, key: ServiceKey):
+        self.key = key
+
     async def intercept_unary_unary(
         self, continuation: Callable[..., Any], details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
@@ -84,7 +89,9 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request = _copy(request)  # the caller's own may be sent again, and would be a repeat
             request.request_id = str(uuid.uuid4())
-        details = details._replace(timeout=max(timeout_s, 0.001))
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        metadata.add("authorization", f"Bearer {self.key.token(service_of(details.method))}")
+        details = details._replace(timeout=max(timeout_s, 0.001), metadata=metadata)
         try:
             return await (await continuation(details, request))
         except grpc.aio.AioRpcError as error:
@@ -98,12 +105,16 @@ def _copy(message: Any) -> Any:
 
 
 def _named(error: grpc.aio.AioRpcError, method: str | bytes) -> Exception:
-    name = method.decode() if isinstance(method, bytes) else method
     status = rpc_status.from_call(error)
     named = errors.from_status(status) if status else None
     if named and named.code != code_pb2.UNAVAILABLE:
         return named
     if named or error.code() in _NOT_NOW:
-        service = name.strip("/").split(".")[1]  # of abacus.<service>.v1
-        return errors.PEER_UNAVAILABLE(f"{service} does not answer, try again", retry_after_s=1)
-    return RuntimeError(f"{name} failed: {error.code().name}: {error.details()}")
+        return errors.PEER_UNAVAILABLE(f"{service_of(method)} does not answer, try again", retry_after_s=1)
+    return RuntimeError(f"{method!r} failed: {error.code().name}: {error.details()}")
+
+
+def service_of(method: str | bytes) -> str:
+    """`loms` of `/abacus.loms.v1.LomsService/Stocks`, also without the method."""
+    name = method.decode() if isinstance(method, bytes) else method
+    return name.split(".")[1]

@@ -11,7 +11,7 @@ import tenacity
 from asyncpg.pool import PoolConnectionProxy
 
 from kit import migrate
-from kit.settings import ServiceSettings
+from kit.settings import DatabaseSettings
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ class Database:
 
 
 @contextlib.asynccontextmanager
-async def connect(settings: ServiceSettings, migrations: Path, name: str) -> AsyncIterator[Database]:
+async def connect(settings: DatabaseSettings, migrations: Path, name: str) -> AsyncIterator[Database]:
     """Open the pool once the database is there and migrated; wait for both, saying so in the log."""
     url, password = settings.database_url, settings.database_password
     await _wait_until_migrated(url, password, migrations)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import structlog
@@ -90,7 +91,8 @@ class Door:
         async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
             metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
             try:
-                answer = await self.dispatcher.serve(method, body, metadata, context.time_remaining())
+                peer = _ip(context.peer())
+                answer = await self.dispatcher.serve(method, body, metadata, context.time_remaining(), peer)
                 return answer.SerializeToString()
             except errors.Error as error:
                 status = errors.to_status(error).SerializeToString()
@@ -99,3 +101,11 @@ class Door:
                 raise AssertionError("abort raises") from error
 
         return handle
+
+
+def _ip(peer: str) -> str:
+    """`127.0.0.1` of `ipv4:127.0.0.1:50000`; empty where the peer has no address, as on a Unix socket."""
+    kind, _, rest = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return ""
+    return unquote(rest.rpartition(":")[0].strip("[]"))

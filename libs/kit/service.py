@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import signal
 import sys
@@ -15,10 +16,12 @@ import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 
 from kit import db, logging, migrate, worker
+from kit.access import ByContract
 from kit.calls import Dispatcher
 from kit.db import Database
 from kit.grpc_door import Door
 from kit.settings import ServiceSettings, read
+from kit.tokens import RemoteKeys, Verifier, service_keys
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -29,7 +32,8 @@ WORKER_GRACE_S = 3.0
 class Process:
     """A service's process while it runs: its database, and what it was told to do."""
 
-    def __init__(self, settings: ServiceSettings, database: Database, tasks: asyncio.TaskGroup):
+    def __init__(self, name: str, settings: ServiceSettings, database: Database, tasks: asyncio.TaskGroup):
+        self.name = name
         self.settings = settings
         self.db = database
         self.stop = asyncio.Event()
@@ -66,8 +70,16 @@ class Process:
             limit.reschedule(asyncio.get_running_loop().time() + WORKER_GRACE_S)
 
     async def serve(self, *services: tuple[ServiceDescriptor, object]) -> None:
-        """Open the door; it closes first when the process is told to stop."""
-        door = Door(Dispatcher(call_timeout_s=self.settings.call_timeout_s), list(services))
+        """Open the door to whom the contracts admit; it closes first when the process is told to stop."""
+        persons = RemoteKeys(self.settings.jwks_url)
+        verifier = Verifier(self.name, persons, service_keys(self.settings.service_keys_file))
+        dispatcher = Dispatcher(
+            call_timeout_s=self.settings.call_timeout_s,
+            policy=ByContract(services, verifier),
+            trusted_proxies=[ipaddress.ip_network(one) for one in self.settings.trusted_proxies.split(",")],
+        )
+        door = Door(dispatcher, list(services))
+        self.work(persons.run)
         try:
             await door.start(self.settings.listen)
         except RuntimeError:
@@ -84,7 +96,7 @@ class Process:
 async def running(settings: ServiceSettings, name: str, migrations: Path) -> AsyncIterator[Process]:
     """A process that ends with SIGINT or SIGTERM: the block starts things, leaving it waits for the signal."""
     async with db.connect(settings, migrations, name) as database, asyncio.TaskGroup() as tasks:
-        process = Process(settings, database, tasks)
+        process = Process(name, settings, database, tasks)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, process.end)

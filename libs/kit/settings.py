@@ -1,5 +1,6 @@
 """Settings: one typed class per service, read once at the start from the environment, refused early."""
 
+import ipaddress
 import re
 import sys
 from pathlib import Path
@@ -28,22 +29,38 @@ Address = Annotated[str, AfterValidator(_address)]  # host:port
 Addresses = Annotated[str, AfterValidator(_addresses)]  # host:port, several with commas
 
 
-class ServiceSettings(BaseSettings):
-    """What every service with a door and a database has; a service adds its own and its prefix."""
+def _networks(text: str) -> str:
+    for network in text.split(","):
+        ipaddress.ip_network(network)
+    return text
 
-    listen: Address = Field(description="address of the gRPC door, host:port")
+
+class DatabaseSettings(BaseSettings):
+    """What reaches a database."""
+
     database_url: str = Field(pattern=r"^postgres(ql)?://", description="of the service's own database")
     database_password_file: FilePath | None = Field(None, description="where the URL has no password")
     database_connections: int = Field(10, ge=1, le=1000, description="most connections of one process")
-    call_timeout_s: float = Field(
-        5, gt=0, le=300, allow_inf_nan=False, description="longest time for one call, whatever its caller allows"
-    )
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @property
     def database_password(self) -> str | None:
         """The password, without the line's end."""
         return secret(self.database_password_file)
+
+
+class ServiceSettings(DatabaseSettings):
+    """What every service with a door and a database has; a service adds its own and its prefix."""
+
+    listen: Address = Field(description="address of the gRPC door, host:port")
+    jwks_url: str = Field(pattern=r"^https?://\S+$", description="of identity's public keys")
+    service_keys_file: FilePath = Field(description="public keys of the services that may call, by name: JWK sets")
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "127.0.0.0/8", description="networks whose `x-forwarded-for` is believed, with commas"
+    )
+    call_timeout_s: float = Field(
+        5, gt=0, le=300, allow_inf_nan=False, description="longest time for one call, whatever its caller allows"
+    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
 
 def secret(path: Path | None) -> str | None:

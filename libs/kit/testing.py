@@ -6,7 +6,8 @@ A test of a service gets that service's database: `db` looks at the folder that 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,19 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_status import rpc_status
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
 
-from deploy.native import home, stack
+from deploy.native import home, parts, stack
 from kit import db as kit_db
-from kit import migrate
+from kit import migrate, tokens
+from kit.access import ByContract
 from kit.calls import Dispatcher
+from kit.client import service_of
 from kit.db import Database
 from kit.errors import Error, from_status
 from kit.grpc_door import Door
-from kit.settings import ServiceSettings
+from kit.settings import DatabaseSettings
 
 SERVICES = Path(__file__).parents[2] / "services"
 _numbers = itertools.count()
@@ -70,7 +75,7 @@ async def open_database(native: stack.Shop, templates: dict[str, str]) -> AsyncI
             name = f"test_{service}_{next(_numbers)}"
             await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{templates[service]}"')
             opened.push_async_callback(admin.execute, f'DROP DATABASE "{name}" WITH (FORCE)')
-            settings = ServiceSettings(listen="127.0.0.1:0", database_url=url(name))
+            settings = DatabaseSettings(database_url=url(name))
             return await opened.enter_async_context(kit_db.connect(settings, migrations, "test"))
 
         yield fresh
@@ -82,16 +87,78 @@ async def db(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Dat
     return await open_database(request.path.relative_to(SERVICES).parts[0])
 
 
+def person_token(user: int, *, roles: Sequence[str] = ("customer",), session: str = "") -> str:
+    """A token of a person, as identity would sign it, for the doors of tests."""
+    now = int(time.time())
+    header = {"alg": tokens.ALGORITHM, "typ": tokens.PERSON, "kid": _PERSONS_KEY.kid}
+    claims = {"iss": tokens.PERSON_ISSUER, "aud": tokens.PERSON_AUDIENCE, "sub": str(user), "sid": session}
+    return jwt.encode(header, {**claims, "roles": list(roles), "iat": now, "exp": now + 300}, _PERSONS_KEY)
+
+
+def service_key(name: str) -> tokens.ServiceKey:
+    """The key of a service for the doors of tests."""
+    return _SERVICE_KEYS[name]
+
+
+def service_token(name: str, audience: str) -> str:
+    """A token of one service for another, for the doors of tests."""
+    return _SERVICE_KEYS[name].token(audience)
+
+
+def policy(*services: tuple[ServiceDescriptor, object]) -> ByContract:
+    """The policy of the doors of tests: the real one, with keys of their own."""
+    public = {name: KeySet([key.public()]) for name, key in _SERVICE_KEYS.items()}
+    return ByContract(services, tokens.Verifier(service_of(services[0][0].full_name), _PersonsKeys(), public))
+
+
+_PERSONS_KEY = ECKey.generate_key("P-256", auto_kid=True)
+_SERVICE_KEYS = {
+    name: tokens.ServiceKey(name, ECKey.generate_key("P-256").as_pem(private=True).decode())
+    for name in (*parts.SERVICES, "local")
+}
+
+
+class _PersonsKeys:
+    async def get(self, kid: str) -> ECKey | None:
+        return _PERSONS_KEY if kid == _PERSONS_KEY.kid else None
+
+
+class Bearer(grpc.aio.UnaryUnaryClientInterceptor):
+    """Adds a token to each call that has none."""
+
+    def __init__(self, token: str):
+        self.token = token
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        """Add it."""
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        if "authorization" not in metadata:
+            metadata.add("authorization", f"Bearer {self.token}")
+        return await continuation(details._replace(metadata=metadata), request)
+
+
 @pytest.fixture
 async def open_door() -> AsyncIterator[OpenDoor]:
-    """Serve a servicer on a real gRPC port; give a channel to it."""
+    """Serve a servicer on a real gRPC port; give a channel to it, whose calls carry a token.
+
+    None given: the developer's own. An empty one: they carry none.
+    """
     async with AsyncExitStack() as opened:
 
-        async def serve(service: ServiceDescriptor, servicer: object, *, call_timeout_s: float = 5) -> grpc.aio.Channel:
-            door = Door(Dispatcher(call_timeout_s=call_timeout_s), [(service, servicer)])
+        async def serve(
+            service: ServiceDescriptor, servicer: object, *, call_timeout_s: float = 5, token: str | None = None
+        ) -> grpc.aio.Channel:
+            served = (service, servicer)
+            door = Door(Dispatcher(call_timeout_s=call_timeout_s, policy=policy(served)), [served])
             port = await door.start("127.0.0.1:0")
             opened.push_async_callback(door.server.stop, None)
-            return await opened.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+            if token is None:
+                token = service_token("local", service_of(service.full_name))
+            interceptors = [Bearer(token)] if token else []
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", interceptors=interceptors)
+            return await opened.enter_async_context(channel)
 
         yield serve
 

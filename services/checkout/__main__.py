@@ -10,6 +10,7 @@ from checkout import purchases, rpc
 from checkout.peers import Peers
 from checkout.settings import Settings
 from kit import client, requests, service, settings
+from kit.tokens import ServiceKey
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
@@ -20,9 +21,10 @@ PRUNE_EVERY_S = 60.0
 
 async def serve(of: Settings, command: str) -> None:
     """Run the door, the workers, or both, until told to stop."""
+    key = ServiceKey("checkout", of.service_key_file.read_text())
     async with (
-        client.connect(of.catalog) as to_catalog,
-        client.connect(of.loms) as to_loms,
+        client.connect(of.catalog, key) as to_catalog,
+        client.connect(of.loms, key) as to_loms,
         service.running(of, "checkout", MIGRATIONS) as process,
     ):
         db = process.db

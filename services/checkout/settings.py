@@ -13,6 +13,7 @@ class Settings(ServiceSettings):
 
     loms: Addresses = Field(description="where loms listens, host:port, several with commas")
     catalog: Addresses = Field(description="where catalog listens, host:port, several with commas")
+    service_key_file: FilePath = Field(description="private key that signs what checkout says to its peers, PEM")
     catalog_token_file: FilePath | None = Field(None, description="holds the token that catalog asks for")
     max_positions: int = Field(20, ge=1, le=100, description="most skus in one cart")
     resume_after_s: float = Field(

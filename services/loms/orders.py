@@ -16,7 +16,7 @@ from kit.db import Connection, Database
 from kit.errors import REQUEST_ID_REUSED, Error
 from loms import history, life, stock
 from loms.allocation import Parts, Shelves, allocate_all
-from loms.errors import ORDER_NOT_CANCELLABLE, ORDER_NOT_FOUND, ORDER_NOT_PAYABLE, PAYMENT_TOO_LATE, STALE_VERSION
+from loms.errors import ORDER_NOT_CANCELLABLE, ORDER_NOT_PAYABLE, PAYMENT_TOO_LATE, STALE_VERSION, no_order
 from loms.history import Change, Line
 
 Shortage = tuple[int, int, int]  # sku, wanted, available
@@ -249,7 +249,7 @@ async def _lock(conn: Connection, order_id: int) -> Order:
         order_id,
     )
     if row is None:
-        raise ORDER_NOT_FOUND(f"there is no order {order_id}", order_id=order_id)
+        raise no_order(order_id)
     return _order(row)
 
 
@@ -300,8 +300,14 @@ async def get(db: Database, order_id: int) -> Order:
             order_id,
         )
         if row is None:
-            raise ORDER_NOT_FOUND(f"there is no order {order_id}", order_id=order_id)
+            raise no_order(order_id)
         return _order(row, (await _lines(conn, [order_id]))[order_id])
+
+
+async def owner(db: Database, order_id: int) -> int | None:
+    """Whose an order is; None where there is no such order."""
+    user: int | None = await db.pool.fetchval("SELECT user_id FROM orders WHERE id = $1", order_id)
+    return user
 
 
 async def of_user(db: Database, user: int, *, status: str | None, before: int | None, limit: int) -> list[Order]:

@@ -1,14 +1,16 @@
 """The wire: check the request, make the call, translate the answer. No SQL here."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from abacus.loms.v1 import loms_pb2
 from kit import paging, requests
+from kit.access import Owned
 from kit.calls import Call
 from kit.db import Connection, Database
 from kit.errors import Error
 from loms import history, orders, stock
-from loms.errors import ORDER_NOT_FOUND, TOO_MANY_POSITIONS, TOO_MANY_UNITS
+from loms.errors import TOO_MANY_POSITIONS, TOO_MANY_UNITS, no_order
 from loms.history import Line
 
 UNITS_MAX = 65535  # of one sku in an order, however many lines name it
@@ -21,6 +23,7 @@ class Loms:
         self.db = db
         self.pay_within_s = pay_within_s
         self.positions_max = positions_max
+        self.owned = {"order_id": Owned(partial(orders.owner, db), no_order)}
 
     async def CreateOrder(self, request: loms_pb2.CreateOrderRequest, call: Call) -> loms_pb2.CreateOrderResponse:
         wanted = orders.Wanted(
@@ -79,7 +82,7 @@ class Loms:
     ) -> loms_pb2.GetOrderHistoryResponse:
         rows = await history.of_order(self.db, request.order_id)
         if not rows:
-            raise ORDER_NOT_FOUND(f"there is no order {request.order_id}", order_id=request.order_id)
+            raise no_order(request.order_id)
         return loms_pb2.GetOrderHistoryResponse(
             changes=[
                 loms_pb2.OrderChange(

@@ -11,10 +11,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from kit import client
+from kit.access import Owned
 from kit.calls import Dispatcher
 from kit.errors import Error, Reason
 from kit.grpc_door import Door
-from kit.testing import refused
+from kit.testing import policy, refused, service_key
 
 SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 SECRET = "password of db.internal:5432"
@@ -26,6 +27,7 @@ class Servicer:
     def __init__(self):
         self.calls = []
         self.answer = lambda: loms_pb2.ListOrderResponse()
+        self.owned = {"order_id": Owned(owner_of=None, missing=None)}  # nobody asks for another's here
 
     def __getattr__(self, name):
         if name not in SERVICE.methods_by_name:
@@ -165,10 +167,10 @@ async def test_health_and_reflection_answer(channel):
         assert known == answer.HasField("file_descriptor_response")
 
 
-async def test_a_servicer_that_leaves_an_rpc_out_does_not_start():
+async def test_a_servicer_that_leaves_an_rpc_out_does_not_start(servicer):
     """The contract is served whole or not at all."""
     with pytest.raises(AttributeError):
-        Door(Dispatcher(call_timeout_s=1), [(SERVICE, object())])
+        Door(Dispatcher(call_timeout_s=1, policy=policy((SERVICE, servicer))), [(SERVICE, object())])
 
 
 class TestClient:
@@ -176,13 +178,13 @@ class TestClient:
 
     @pytest.fixture
     async def peer_port(self, servicer):
-        door = Door(Dispatcher(call_timeout_s=1), [(SERVICE, servicer)])
+        door = Door(Dispatcher(call_timeout_s=1, policy=policy((SERVICE, servicer))), [(SERVICE, servicer)])
         yield await door.start("127.0.0.1:0")
         await door.server.stop(None)
 
     @pytest.fixture
     async def peer(self, peer_port):
-        async with client.connect(f"127.0.0.1:{peer_port}") as channel:
+        async with client.connect(f"127.0.0.1:{peer_port}", service_key("local")) as channel:
             yield loms_pb2_grpc.LomsServiceStub(channel)
 
     async def test_errors_come_back_as_themselves(self, peer, servicer):
@@ -238,7 +240,7 @@ class TestClient:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        async with client.connect(f"127.0.0.1:{port}") as channel:
+        async with client.connect(f"127.0.0.1:{port}", service_key("local")) as channel:
             with pytest.raises(Error) as caught:
                 await loms_pb2_grpc.LomsServiceStub(channel).ListOrder(ASK)
         await server.stop(None)
@@ -246,12 +248,12 @@ class TestClient:
 
     async def test_a_peer_may_be_named(self, peer_port):
         """A host's name is looked up, as compose files and Kubernetes give them."""
-        async with client.connect(f"localhost:{peer_port}") as channel:
+        async with client.connect(f"localhost:{peer_port}", service_key("local")) as channel:
             await loms_pb2_grpc.LomsServiceStub(channel).ListOrder(ASK)
 
     async def test_an_absent_peer_is_unavailable_in_time(self):
         """Nobody listens: a bounded wait, then PEER_UNAVAILABLE."""
-        async with client.connect("127.0.0.1:1") as channel:
+        async with client.connect("127.0.0.1:1", service_key("local")) as channel:
             started = time.monotonic()
             with pytest.raises(Error) as caught:
                 await loms_pb2_grpc.LomsServiceStub(channel).ListOrder(ASK)

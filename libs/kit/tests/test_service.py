@@ -13,8 +13,12 @@ from kit.testing import SERVICES
 
 
 @pytest.fixture
-def settings(db):
-    return ServiceSettings(listen="127.0.0.1:0", database_url=db.url)
+def settings(db, tmp_path):
+    keys = tmp_path / "service-keys.json"
+    keys.write_text("{}")
+    return ServiceSettings(
+        listen="127.0.0.1:0", database_url=db.url, jwks_url="http://127.0.0.1:1/", service_keys_file=keys
+    )
 
 
 async def run(settings, *workers, then):

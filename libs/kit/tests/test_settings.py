@@ -18,16 +18,14 @@ def test_a_wrong_value_names_its_variable(monkeypatch, capsys):
         settings.read(Settings)
     assert 2 == caught.value.code
     said = capsys.readouterr().err
-    assert {"SHOP_LISTEN", "SHOP_DATABASE_URL", "SHOP_CALL_TIMEOUT_S"} == {
-        line.split()[1].strip(":") for line in said.splitlines()
-    }
+    named = {line.split()[1].strip(":") for line in said.splitlines()}
+    assert {
+        "SHOP_LISTEN", "SHOP_DATABASE_URL", "SHOP_CALL_TIMEOUT_S", "SHOP_JWKS_URL", "SHOP_SERVICE_KEYS_FILE"
+    } == named  # fmt: skip
     assert "geheim" not in said
 
 
-def test_a_secret_is_a_files_first_line(monkeypatch, tmp_path):
+def test_a_secret_is_a_files_first_line(tmp_path):
     """The line's end is no part of the password."""
     (tmp_path / "password").write_text("geheim\n")
-    monkeypatch.setenv("SHOP_LISTEN", "127.0.0.1:0")
-    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop@127.0.0.1/shop")
-    monkeypatch.setenv("SHOP_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
-    assert "geheim" == settings.read(Settings).database_password
+    assert "geheim" == settings.secret(tmp_path / "password")

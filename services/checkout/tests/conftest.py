@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,11 @@ from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from checkout import rpc
 from checkout.peers import Peers
 from checkout.purchases import Purchases
-from deploy.native import stack
+from deploy.native import keys, stack
 from kit import client, migrate
 from kit.db import Database
-from kit.testing import OpenDoor
+from kit.testing import OpenDoor, service_key
+from kit.tokens import ServiceKey
 
 SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
 SERVICES = Path(__file__).parents[2]
@@ -33,18 +35,33 @@ async def addresses(native: stack.Shop) -> dict[str, str]:
     return {name: native.address(f"{name}-of-checkout") for name in ("loms", "catalog")}
 
 
-@pytest.fixture(scope="session")
-async def peers(addresses: dict[str, str]) -> AsyncIterator[Peers]:
-    async with client.connect(addresses["catalog"]) as catalog, client.connect(addresses["loms"]) as loms:
+@asynccontextmanager
+async def speaking(key: ServiceKey, addresses: dict[str, str]) -> AsyncIterator[Peers]:
+    async with client.connect(addresses["catalog"], key) as catalog, client.connect(addresses["loms"], key) as loms:
         yield Peers(catalog_pb2_grpc.CatalogServiceStub(catalog), loms_pb2_grpc.LomsServiceStub(loms))
+
+
+@pytest.fixture(scope="session")
+async def peers(native: stack.Shop, addresses: dict[str, str]) -> AsyncIterator[Peers]:
+    """What checkout may ask of its peers, and no more."""
+    async with speaking(keys.service_key(native.home, "checkout"), addresses) as peers:
+        yield peers
+
+
+@pytest.fixture(scope="session")
+async def tools(native: stack.Shop, addresses: dict[str, str]) -> AsyncIterator[Peers]:
+    """With the developer's own key: for goods, stock, and looking at orders."""
+    async with speaking(keys.service_key(native.home, "local"), addresses) as peers:
+        yield peers
 
 
 @pytest.fixture
 async def away(native: stack.Shop) -> AsyncIterator[Peers]:
     """Peers at an address where nobody listens."""
     (port,) = stack.free_ports(["nobody"]).values()
-    async with client.connect(f"127.0.0.1:{port}") as channel:
-        yield Peers(catalog_pb2_grpc.CatalogServiceStub(channel), loms_pb2_grpc.LomsServiceStub(channel))
+    address = f"127.0.0.1:{port}"
+    async with speaking(service_key("checkout"), {"catalog": address, "loms": address}) as peers:
+        yield peers
 
 
 @dataclass
@@ -52,7 +69,7 @@ class Shop:
     """What a test speaks with: one user, who buys through one checkout."""
 
     db: Database
-    peers: Peers
+    tools: Peers
     buying: Purchases
     stub: checkout_pb2_grpc.CheckoutServiceStub
     user: int = field(default_factory=lambda: next(_numbers))
@@ -62,21 +79,21 @@ class Shop:
         sku = next(_numbers)
         await self.product(sku, **more)
         if count:
-            await self.peers.loms.ReceiveStock(
+            await self.tools.loms.ReceiveStock(
                 loms_pb2.ReceiveStockRequest(warehouse_id=1, sku=sku, count=count, request_id=f"checkout-{sku}")
             )
         return sku
 
     async def product(self, sku: int, **more: object) -> None:
         about = {"name_ru": f"Товар {sku}", "name_en": f"Product {sku}", "price": 100} | more
-        await self.peers.catalog.UpsertProduct(catalog_pb2.UpsertProductRequest(sku=sku, **about))
+        await self.tools.catalog.UpsertProduct(catalog_pb2.UpsertProductRequest(sku=sku, **about))
 
     async def adjust(self, sku: int, delta: int) -> None:
         """Change what is in stock."""
         request = loms_pb2.AdjustStockRequest(
             warehouse_id=1, sku=sku, delta=delta, request_id=f"checkout-{next(_numbers)}"
         )
-        await self.peers.loms.AdjustStock(request)
+        await self.tools.loms.AdjustStock(request)
 
     async def add(self, sku: int, count: int = 1, **more: object) -> None:
         await self.stub.AddToCart(
@@ -98,7 +115,7 @@ class Shop:
 
     async def orders(self) -> list[loms_pb2.ListOrderResponse]:
         """The user's orders at LOMS, the oldest first."""
-        answer = await self.peers.loms.ListOrders(loms_pb2.ListOrdersRequest(user=self.user))
+        answer = await self.tools.loms.ListOrders(loms_pb2.ListOrdersRequest(user=self.user))
         return list(reversed(answer.orders))
 
     async def states(self) -> list[str]:
@@ -107,13 +124,13 @@ class Shop:
 
 
 @pytest.fixture
-async def open_shop(db: Database, open_door: OpenDoor, peers: Peers) -> Callable:
+async def open_shop(db: Database, open_door: OpenDoor, peers: Peers, tools: Peers) -> Callable:
     """Make a shop of the test's database; several are replicas of one checkout."""
 
     async def make(with_peers: Peers = peers, *, positions_max: int = 20, like: Shop | None = None) -> Shop:
         buying = Purchases(db, with_peers, resume_after_s=0.05)
         door = await open_door(SERVICE, rpc.Checkout(db, with_peers, buying, positions_max=positions_max))
-        shop = Shop(db, peers, buying, checkout_pb2_grpc.CheckoutServiceStub(door))
+        shop = Shop(db, tools, buying, checkout_pb2_grpc.CheckoutServiceStub(door))
         if like:
             shop.user = like.user
         return shop

@@ -29,7 +29,7 @@ async def test_a_purchase_makes_an_order_of_the_cart(shop):
         loms_pb2.OrderItem(sku=cup, count=4, name="Cup", price=250_00),
     ] == list(order.items)
     assert (shop.user, 2999_00, "RUB") == (order.user, order.total_price, order.currency)
-    assert (4, 5) == (await shop.peers.available(kettle), await shop.peers.available(cup))
+    assert (4, 5) == (await shop.tools.available(kettle), await shop.tools.available(cup))
     assert {} == await shop.cart()
     assert ["done"] == await shop.states()
 
@@ -108,7 +108,7 @@ async def test_five_repeats_at_once_share_one_refusal_and_one_order(shop, open_s
     (*_, order) = await shop.orders()
     assert [order.order_id] * 5 == [answer.order_id for answer in answers]
     assert ["refused", "refused", "done"] == await shop.states()
-    assert ({}, 0) == (await shop.cart(), await shop.peers.available(sku))
+    assert ({}, 0) == (await shop.cart(), await shop.tools.available(sku))
 
 
 async def test_a_product_that_is_gone_refuses_the_purchase(shop):
@@ -188,7 +188,7 @@ async def test_five_purchases_at_once_make_one_order(shop, open_shop, ids):
     assert {order.order_id} == {answer.order_id for answer in bought}
     assert {"the cart is empty"} >= {error.details() for error in late}
     assert (5 if ids == "same" else 1) <= len(bought)
-    assert ({}, 6) == (await shop.cart(), await shop.peers.available(sku))
+    assert ({}, 6) == (await shop.cart(), await shop.tools.available(sku))
 
 
 async def test_many_buyers_at_once_do_not_disturb_each_other(open_shop, shop):
@@ -198,7 +198,7 @@ async def test_many_buyers_at_once_do_not_disturb_each_other(open_shop, shop):
     await asyncio.gather(*(each.add(sku) for each in shops))
     await asyncio.gather(*(each.purchase() for each in (*shops, *shops)), return_exceptions=True)
     assert [1] * 12 == [len(await each.orders()) for each in shops]
-    assert 0 == await shop.peers.available(sku)
+    assert 0 == await shop.tools.available(sku)
 
 
 async def test_a_cart_changed_while_prices_are_asked_is_asked_again(open_shop, peers, instead):

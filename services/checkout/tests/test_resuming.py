@@ -13,15 +13,16 @@ from abacus.checkout.v1 import checkout_pb2_grpc
 from abacus.loms.v1 import loms_pb2_grpc
 from checkout import purchases
 from checkout.purchases import Wanted
+from deploy.native import keys
 from kit import client, migrate
 from kit.errors import Error
-from kit.testing import SERVICES, refused
+from kit.testing import SERVICES, refused, service_key
 
 
 def wanted(shop, request_id=None):
     return Wanted(
         user=shop.user,
-        caller="anonymous",
+        caller="local",
         request_id=request_id,
         body_hash=b"",
         expected_total=None,
@@ -55,7 +56,7 @@ async def test_the_worker_finds_the_order_that_was_made(shop):
     await due(shop)
     await shop.buying.resume_once()
     assert [order_id] == [order.order_id for order in await shop.orders()]
-    assert ({}, 3) == (await shop.cart(), await shop.peers.available(sku))
+    assert ({}, 3) == (await shop.cart(), await shop.tools.available(sku))
 
 
 async def test_the_worker_leaves_alone_what_is_not_due(shop):
@@ -271,7 +272,7 @@ async def test_a_transport_that_gives_up_has_not_decided(shop, open_shop, peers,
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     await shop.add(await shop.goods(5))
-    async with client.connect(f"127.0.0.1:{port}") as channel:
+    async with client.connect(f"127.0.0.1:{port}", service_key("checkout")) as channel:
         loms = loms_pb2_grpc.LomsServiceStub(channel)
         cut = await open_shop(replace(peers, loms=loms), like=shop)
         with refused(StatusCode.UNAVAILABLE, "PEER_UNAVAILABLE"):
@@ -305,7 +306,7 @@ async def test_kill_9_of_the_process_loses_and_doubles_nothing(native, addresses
     )
     sku = await shop.goods(100)
     async with (
-        client.connect(native.address("checkout-killed")) as channel,
+        client.connect(native.address("checkout-killed"), keys.service_key(native.home, "local")) as channel,
         asyncpg.create_pool(native.database_url("checkout"), min_size=1, max_size=1) as database,
     ):
         stub = checkout_pb2_grpc.CheckoutServiceStub(channel)
@@ -337,5 +338,5 @@ async def test_kill_9_of_the_process_loses_and_doubles_nothing(native, addresses
             [order.order_id for order in await each.orders()] for each in shops
         ]
         assert [{}] * 12 == [await each.cart() for each in shops]
-    assert 100 - 12 * 3 == await shop.peers.available(sku)
+    assert 100 - 12 * 3 == await shop.tools.available(sku)
     await process.stop()

@@ -45,7 +45,7 @@ async def test_a_cancelled_order_gives_its_stock_back(loms):
     assert "changed my mind" == (await loms.show(created.order_id)).reason
     assert ["voided"] == [row["state"] for row in await loms.db.pool.fetch("SELECT state FROM holds")]
     last = (await loms.history(created.order_id))[-1]
-    assert ("changed my mind", "anonymous") == (last.reason, last.actor)
+    assert ("changed my mind", "local") == (last.reason, last.actor)
 
 
 async def test_a_short_order_is_kept_as_failed(loms):
