@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 NATIVE := $(RUN) -m deploy.native
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all stop status logs seed replay reset demo call psql topic test check generate chaos
+.PHONY: help run-all stop status logs seed replay reset demo call token psql topic test check generate chaos
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ call: export DATA = $(value d)
 call: export HEADER = $(value h)
 call: .venv/.ready ## call an RPC: make call m=abacus.loms.v1.LomsService/Stocks d='{"sku":1001}'; none: list them
 	@$(NATIVE) call $(m) $${DATA:+--data "$$DATA"} $${HEADER:+--header "$$HEADER"}
+
+token: .venv/.ready ## print a token for local work: -H "authorization: Bearer $(make -s token)"
+	@$(NATIVE) token
 
 psql: .venv/.ready ## SQL prompt on a service's database: make psql s=loms
 	@$(NATIVE) psql $(or $(s),loms)

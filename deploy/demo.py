@@ -29,13 +29,14 @@ from abacus.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from abacus.checkout.v1 import checkout_pb2, checkout_pb2_grpc
 from abacus.loms.v1 import events_pb2, loms_pb2, loms_pb2_grpc
 from deploy import seed
-from deploy.native import health, stack
+from deploy.native import health, keys, stack
 from deploy.native.errors import StackError
 from deploy.native.home import read_state
 from deploy.native.parts import REPO
 from kit import client
 from kit import json as event_json
 from kit.errors import Error
+from kit.tokens import ServiceKey
 
 ORDER_TOPIC = "abacus.loms.order-status.v1"
 PAYMENT_TIMEOUT_S = 3  # of the order that is not paid
@@ -74,8 +75,10 @@ async def until(what: str, look: Callable[[], Awaitable[T | None]], within_s: fl
 class Shop:
     """The running shop, as a customer and a person at its side see it."""
 
-    def __init__(self, addresses: Callable[[str], str], http: aiohttp.ClientSession, events: AIOKafkaConsumer):
-        self._channels = {name: client.connect(addresses(name)) for name in ("loms", "checkout", "catalog")}
+    def __init__(
+        self, addresses: Callable[[str], str], key: ServiceKey, http: aiohttp.ClientSession, events: AIOKafkaConsumer
+    ):
+        self._channels = {name: client.connect(addresses(name), key) for name in ("loms", "checkout", "catalog")}
         self.loms = loms_pb2_grpc.LomsServiceStub(self._channels["loms"])
         self.checkout = checkout_pb2_grpc.CheckoutServiceStub(self._channels["checkout"])
         self.catalog = catalog_pb2_grpc.CatalogServiceStub(self._channels["catalog"])
@@ -319,7 +322,7 @@ async def _impatient_loms(running: stack.Shop) -> AsyncIterator[loms_pb2_grpc.Lo
     try:
         address = running.address("loms-demo")
         console.print(f"  {address}, pid {process.pid}")
-        async with client.connect(address) as channel:
+        async with client.connect(address, keys.service_key(running.home, keys.LOCAL)) as channel:
             yield loms_pb2_grpc.LomsServiceStub(channel)
     finally:
         await process.stop()
@@ -344,7 +347,8 @@ async def _entered(running: stack.Shop) -> AsyncIterator[Shop]:
             # Now, not at the first read: what is published from here on is seen.
             await asyncio.gather(*(events.position(partition) for partition in events.assignment()))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-            shop = Shop(running.address, http, events)
+            key = keys.service_key(running.home, keys.LOCAL)
+            shop = Shop(running.address, key, http, events)
             try:
                 yield shop
             finally:

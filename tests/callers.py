@@ -14,17 +14,21 @@ from grpc_status import rpc_status
 
 from abacus.catalog.v1 import catalog_pb2_grpc
 from abacus.checkout.v1 import checkout_pb2_grpc
-from abacus.identity.v1 import events_pb2
+from abacus.identity.v1 import events_pb2, identity_pb2_grpc
 from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from abacus.notifications.v1 import notifications_pb2_grpc
+from deploy.native import keys
 from kit import json
 from kit.errors import from_status
+from kit.testing import Bearer
+from tests.stacks import shop_at
 
 T = TypeVar("T")
 
 _STUBS = {
     "catalog": catalog_pb2_grpc.CatalogServiceStub,
     "checkout": checkout_pb2_grpc.CheckoutServiceStub,
+    "identity": identity_pb2_grpc.IdentityServiceStub,
     "loms": loms_pb2_grpc.LomsServiceStub,
     "notifications": notifications_pb2_grpc.NotificationsServiceStub,
 }
@@ -80,9 +84,12 @@ class Callers:
 
 
 @asynccontextmanager
-async def calling(service: str, *addresses: str) -> AsyncIterator[Callers]:
-    """Callers of the processes of a service at these addresses."""
-    channels = [grpc.aio.insecure_channel(address, options=_OPTIONS) for address in addresses]
+async def calling(service: str, *addresses: str, token: str = "") -> AsyncIterator[Callers]:
+    """Callers of the processes of a service at these addresses; with the developer's own token where none is given."""
+    interceptors = [Bearer(token or keys.local_token(shop_at(addresses[0]).home))]
+    channels = [
+        grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=interceptors) for address in addresses
+    ]
     try:
         yield Callers(service, channels)
     finally:

@@ -24,6 +24,11 @@ async def running(*parts: str, **more: Any) -> AsyncIterator[stack.Shop]:
                 _up.remove(shop)
 
 
+def shop_at(address: str) -> stack.Shop:
+    """The stack that has this address."""
+    return next(shop for shop in _up for name in shop.ports if shop.address(name) == address)
+
+
 def errors_logged(most: int = 30) -> str:
     """The last errors in the logs of the stacks that run now; for the report of a failed test."""
     lines = [

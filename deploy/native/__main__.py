@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.native import postgres, report, stack, supervisor
+from deploy.native import keys, postgres, report, stack, supervisor
 from deploy.native.errors import StackError
 from deploy.native.home import clear, holder, read_state
 from deploy.native.parts import CONSUMERS, PARTS, PORTS, REPO, SEEDS, SERVICES, TOPICS, chosen, setting
@@ -164,12 +164,19 @@ def topic(
 
 
 @app.command()
+def token() -> None:
+    """Print a token that every service of the running shop lets in, as the developer's own service: good for a day."""
+    read_state(home())
+    print(keys.local_token(home()))
+
+
+@app.command()
 def call(
     method: Annotated[str | None, typer.Argument(help="abacus.loms.v1.LomsService/Stocks; none: list all")] = None,
     data: Annotated[str, typer.Option("--data", "-d", help="the request as JSON")] = "{}",
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="metadata, name: value")] = None,
 ) -> None:
-    """Call an RPC through reflection, as JSON."""
+    """Call an RPC through reflection, as JSON; with the token of `token`, unless another one is given."""
     running = read_state(home()).ports
     if method is None:
         for service in SERVICES:
@@ -185,6 +192,8 @@ def call(
     if service not in SERVICES or "/" not in rest:
         raise StackError(f"{method!r} is not a method of the shop; `make call` without m= lists them.")
     headers = [f"--header={value}" for value in header or []]
+    if not any(value.lower().startswith("authorization:") for value in header or []):
+        headers.append(f"--header=authorization: Bearer {keys.local_token(home())}")
     command = _buf_curl(running[service], f"/{method}", "--emit-defaults", f"--data={data}", *headers)
     os.execv(command[0], command)  # noqa: S606
 

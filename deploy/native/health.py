@@ -33,14 +33,14 @@ def grpc_serving(address: str) -> Probe:
     return probe
 
 
-def http_ok(address: str) -> Probe:
-    """Probe a web page: GET / must answer 200."""
+def http_ok(address: str, path: str = "/") -> Probe:
+    """Probe a web page: GET must answer 200."""
 
     async def probe() -> None:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
-            writer.write(f"GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
             status = await reader.readline()
         finally:
             writer.close()

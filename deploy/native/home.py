@@ -16,7 +16,7 @@ from deploy.native.errors import StackError
 from deploy.native.parts import REPO
 
 # All that a stack makes in its home, besides the file `lock`.
-MADE = ("postgres", "postgres-new-*", "kafka", "logs", "secrets", "seed", "state.json", "state.new")
+MADE = ("postgres", "postgres-new-*", "kafka", "gateway", "logs", "secrets", "seed", "state.json", "state.new")
 HOLDER_KNOWN_WITHIN_S = 2.0
 
 

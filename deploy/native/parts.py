@@ -19,13 +19,22 @@ PORTS = {
     "checkout": 50052,
     "catalog": 50053,
     "notifications": 50054,
+    "identity": 50055,
+    "jwks": 8082,
+    "gateway": 8080,
+    "gateway-admin": 9901,
     "mailbox": 8025,
     "smtp": 1025,
     "sms": 8026,
 }
 
 # Topic -> partitions. Orders spread by their id; contacts are few.
-TOPICS = {"abacus.loms.order-status.v1": 6, "abacus.identity.contact.v1": 3}
+TOPICS = {
+    "abacus.loms.order-status.v1": 6,
+    "abacus.identity.contact.v1": 3,
+    "abacus.identity.registration.v1": 3,
+    "abacus.identity.secret.v1": 3,
+}
 # Services that read all of them, each as the consumer group of its name, and can replay their dead letters.
 CONSUMERS = ("notifications",)
 
@@ -35,11 +44,11 @@ class Part:
     """A long-running process, or a step that runs once and ends.
 
     `argv` (arguments of Python) and `env` are templates: {loms} is the address host:port of loms, {seed} the folder
-    of the seed files.
+    of the seed files, {secrets} that of the keys, {gateway-folder} that of the gateway's configuration.
     """
 
     name: str
-    argv: tuple[str, ...] = ()  # empty: PostgreSQL and Kafka, which have modules of their own
+    argv: tuple[str, ...] = ()  # empty: PostgreSQL, Kafka and Envoy, which have modules of their own
     after: tuple[str, ...] = ()  # healthy, or done, before this one starts
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -57,22 +66,35 @@ def setting(port_name: str) -> str:
     return f"ABACUS_{port_name.replace('-', '_').upper()}_PORT"
 
 
-# Settings of a service that tell it where the other parts are.
+# Settings of every service, beside its door and its database.
+COMMON = {"JWKS_URL": "http://{jwks}/.well-known/jwks.json", "SERVICE_KEYS_FILE": "{secrets}/service-keys.json"}
+# Settings of a service that tell it where the other parts are, and where its secrets.
 WIRING: dict[str, dict[str, str]] = {
     "loms": {"LOMS_KAFKA": "{kafka}"},
-    "checkout": {"CHECKOUT_LOMS": "{loms}", "CHECKOUT_CATALOG": "{catalog}"},
+    "checkout": {
+        "CHECKOUT_LOMS": "{loms}",
+        "CHECKOUT_CATALOG": "{catalog}",
+        "CHECKOUT_SERVICE_KEY_FILE": "{secrets}/checkout.key",
+    },
     "catalog": {},
     "notifications": {
         "NOTIFICATIONS_KAFKA": "{kafka}",
         "NOTIFICATIONS_SMTP": "{smtp}",
         "NOTIFICATIONS_SMS_URL": "http://{sms}/sms",
+        "NOTIFICATIONS_SEAL_KEY_FILE": "{secrets}/notifications-seal.private.json",
+    },
+    "identity": {
+        "IDENTITY_KAFKA": "{kafka}",
+        "IDENTITY_JWKS_LISTEN": "{jwks}",
+        "IDENTITY_VAULT_KEY_FILE": "{secrets}/identity-vault.key",
+        "IDENTITY_SEAL_KEY_FILE": "{secrets}/notifications-seal.public.json",
     },
 }
 SERVICES = tuple(WIRING)  # each has a database and a login of its name
 
 
-def _service(name: str, *after: str) -> Part:
-    return Part(name, ("-m", name, "all"), (f"{name}-migrate", *after), (name,), service=name)
+def _service(name: str, *after: str, ports: tuple[str, ...] = ()) -> Part:
+    return Part(name, ("-m", name, "all"), (f"{name}-migrate", *after), ports or (name,), service=name)
 
 
 def _step(name: str, *argv: str, after: tuple[str, ...] = (), service: str | None = None) -> Part:
@@ -91,7 +113,10 @@ PARTS: dict[str, Part] = {
             "catalog-seed", "catalog", "seed", "{seed}/products.jsonl",
             after=("catalog-migrate", "seed-files"), service="catalog",
         ),
-        _step("contacts", "deploy.seed", "contacts", "--kafka", "{kafka}", after=("kafka",)),
+        _step(
+            "identity-seed", "identity", "seed", "{seed}/customers.jsonl",
+            after=("identity-migrate", "seed-files"), service="identity",
+        ),
         Part(
             "mailbox",
             ("-m", "notifications.mailbox"),
@@ -99,15 +124,22 @@ PARTS: dict[str, Part] = {
             env={"MAILBOX_WEB": "{mailbox}", "MAILBOX_SMTP": "{smtp}", "MAILBOX_SMS": "{sms}"},
             health="http",
         ),
+        _service("identity", "identity-seed", "kafka", ports=("identity", "jwks")),
         _service("loms", "loms-seed", "kafka"),
         _service("catalog", "catalog-seed"),
         _service("checkout", "loms", "catalog"),
         _service("notifications", "kafka", "mailbox"),
+        _step(
+            "gateway-config", "deploy.gateway", "write", "{gateway-folder}", "--listen", "{gateway}",
+            "--admin", "{gateway-admin}", "--jwks", "{jwks}", "--service-keys", "{secrets}/service-keys.json",
+            *(word for name in SERVICES for word in (f"--{name}", f"{{{name}}}")),
+        ),
+        Part("gateway", after=("gateway-config", *SERVICES), ports=("gateway", "gateway-admin"), health="own"),
     )
 }  # fmt: skip
 
 # Steps that fill the shop with goods and customers; tests that bring their own leave them out.
-SEEDS = frozenset({"seed-files", "loms-seed", "catalog-seed", "contacts"})
+SEEDS = frozenset({"seed-files", "loms-seed", "catalog-seed", "identity-seed"})
 
 
 def chosen(names: Iterable[str] | None, without: Collection[str] = ()) -> dict[str, Part]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
+from deploy.native import keys
 from deploy.native.errors import StackError
 from deploy.native.process import PROBE_PAUSE_S, Process
 
@@ -33,12 +34,8 @@ def folder() -> Path:
 
 def password_file(home: Path, account: str) -> Path:
     """Return the file that holds an account's password; makes both when there are none."""
-    path = home / "secrets" / f"{account}.password"
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as draft:  # its mode is 0600
-            draft.write(secrets.token_urlsafe(24))
-        Path(draft.name).rename(path)
+    path = keys.folder(home) / f"{account}.password"
+    keys.kept(path, lambda: secrets.token_urlsafe(24))
     return path
 
 

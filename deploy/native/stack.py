@@ -24,10 +24,11 @@ from pathlib import Path
 
 import psutil
 
-from deploy.native import health, jars, kafka, postgres
+from deploy import gateway
+from deploy.native import health, jars, kafka, keys, postgres
 from deploy.native.errors import StackError
 from deploy.native.home import claimed, state_file
-from deploy.native.parts import PORTS, REPO, SERVICES, TOPICS, WIRING, Part, chosen, setting
+from deploy.native.parts import COMMON, PORTS, REPO, SERVICES, TOPICS, WIRING, Part, chosen, setting
 from deploy.native.process import PROBE_PAUSE_S, Probe, Process, nothing
 
 HOST = "127.0.0.1"
@@ -104,6 +105,7 @@ class Shop:
         self.ports = dict(ports)
         self.parts = dict(parts)
         self._settings = dict(env)
+        keys.make(self.home)
         self.processes = {name: self._process(part) for name, part in self.parts.items()}
         # What must outlive each of them, to the root.
         self._needs = {name: set(chosen([name])) - {name} for name in self.parts}
@@ -134,6 +136,7 @@ class Shop:
         """Return the settings of a service: where the others are, the caller's, where it listens, its database."""
         prefix = service.upper()
         return {
+            **{f"{prefix}_{name}": self._filled(value) for name, value in COMMON.items()},
             **{name: self._filled(value) for name, value in WIRING[service].items()},
             **self._given(service),
             f"{prefix}_LISTEN": self.address(service),
@@ -213,6 +216,8 @@ class Shop:
     def _process(self, part: Part) -> Process:
         if part.name == "postgres":
             return postgres.process(self.home, self.ports["postgres"], SERVICES)
+        if part.name == "gateway":
+            return self._gateway()
         if part.name == "kafka":
             return kafka.process(self.home, self.ports["kafka"], self.ports["kafka-controller"], TOPICS)
         settings = self.env(part.service) if part.service else self._given(part.name)
@@ -223,6 +228,20 @@ class Shop:
         elif part.health == "http":
             probe = health.http_ok(self.address(part.ports[0]))
         return self._python(part.name, [self._filled(arg) for arg in part.argv], settings, probe)
+
+    def _gateway(self) -> Process:
+        return Process(
+            "gateway",
+            [str(gateway.envoy()), *gateway.command(self._gateway_folder)],
+            env=self.environment({}),
+            cwd=REPO,
+            log=self.home / "logs" / "gateway.log",
+            probe=health.http_ok(self.address("gateway"), "/health"),
+        )
+
+    @property
+    def _gateway_folder(self) -> Path:
+        return self.home / "gateway"
 
     def _python(self, name: str, argv: Sequence[str], settings: Mapping[str, str], probe: Probe) -> Process:
         return Process(
@@ -235,7 +254,11 @@ class Shop:
         )
 
     def _filled(self, template: str) -> str:
-        return template.format(seed=self.home / "seed", **{name: self.address(name) for name in self.ports})
+        addresses = {name: self.address(name) for name in self.ports}
+        secrets = keys.folder(self.home)
+        return template.format(
+            seed=self.home / "seed", secrets=secrets, **{"gateway-folder": self._gateway_folder}, **addresses
+        )
 
     async def _refuse_taken_ports(self) -> None:
         names = [name for part in self.parts.values() for name in part.ports]

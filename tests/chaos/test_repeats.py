@@ -17,7 +17,7 @@ from abacus.loms.v1 import loms_pb2
 from deploy.native import stack
 from kit import db as kit_db
 from kit import requests
-from kit.settings import ServiceSettings
+from kit.settings import DatabaseSettings
 from loms import history, orders
 from loms.__main__ import MIGRATIONS
 from tests.audit import audit
@@ -203,13 +203,13 @@ async def test_loms_was_killed_under_a_purchase(pair):
 
 async def test_five_in_one_batch(pair):
     """Five of the same request among others in one batch of create_many: one order, one answer; then again."""
-    settings = ServiceSettings(listen="127.0.0.1:0", database_url=pair.shop.database_url("loms"))
+    settings = DatabaseSettings(database_url=pair.shop.database_url("loms"))
     request = order(next(_numbers), (pair.sku, 1), request_id=f"batch {next(_numbers)}")
     other = order(next(_numbers), (pair.sku, 1), request_id=f"batch {next(_numbers)}")
 
     def wanted(of: loms_pb2.CreateOrderRequest) -> orders.Wanted:
         lines = [history.Line(pair.sku, 1)]
-        return orders.Wanted("anonymous", of.request_id, requests.body_hash(of), of.user, "RUB", lines)
+        return orders.Wanted("local", of.request_id, requests.body_hash(of), of.user, "RUB", lines)
 
     batch = [wanted(request), wanted(other), *(wanted(request) for _ in range(AT_ONCE - 1))]
     async with kit_db.connect(settings, MIGRATIONS, "test") as db:
