@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 NATIVE := $(RUN) -m deploy.native
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all stop status logs seed replay reset demo call token psql topic test check generate chaos
+.PHONY: help run-all run-docker stop status logs seed replay reset demo call token psql topic test check generate chaos
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ help: ## list the targets
 
 run-all: .venv/.ready ## start the whole shop in the foreground; Ctrl-C ends it
 	@$(NATIVE) run-all
+
+run-docker: .venv/.ready ## the same shop as containers, by Docker Compose; checked by tools, never run by us
+	@$(RUN) -m deploy.docker.keys
+	docker compose up --build --wait --wait-timeout 300
 
 stop: .venv/.ready ## end what run-all started, from another terminal
 	@$(NATIVE) stop

@@ -1,12 +1,9 @@
 """Seed data: the same products, stock and customers at every call, without clock or chance.
 
-`python -m deploy.seed write DIR` makes the files that the services load; `python -m deploy.seed contacts` publishes the
-customers' contacts until the service identity does. Both may be run again: nothing changes.
+`python -m deploy.seed DIR` makes the files that the services load.
 """
 
-import asyncio
 import json
-import uuid
 import zlib
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -14,17 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
-from abacus.identity.v1 import events_pb2
-from kit import json as event_json
 
 FIRST_SKU = 1001
 WAREHOUSES = (1, 2, 3)
-CONTACT_TOPIC = "abacus.identity.contact.v1"
-KAFKA_TIMEOUT_S = 15
-
-_IDS = uuid.uuid5(uuid.NAMESPACE_DNS, "seed.abacus.example")  # so that a contact has the same event id each time
 
 # Endings of a Russian adjective in the nominative: of a masculine, feminine, neuter and plural noun.
 _HARD = {"m": "ый", "f": "ая", "n": "ое", "p": "ые"}
@@ -202,7 +191,7 @@ _CUSTOMERS = (
 
 @dataclass(frozen=True)
 class Customer:
-    """A demo customer, field by field as in abacus.identity.v1.Contact."""
+    """A demo customer, field by field as identity reads it; nobody knows a password."""
 
     user_id: int
     username: str
@@ -285,15 +274,6 @@ def customers() -> list[dict[str, Any]]:
     ]
 
 
-def contact_id(contact: events_pb2.Contact) -> uuid.UUID:
-    """The event id of a contact: the same for the same contact, another one when it changes."""
-    return uuid.uuid5(_IDS, event_json.dumps(contact))
-
-
-app = typer.Typer(help="Seed data of the shop.", no_args_is_help=True, add_completion=False)
-
-
-@app.command()
 def write(folder: Path) -> None:
     """Write products.jsonl, stock.jsonl and customers.jsonl into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -303,44 +283,5 @@ def write(folder: Path) -> None:
         print(f"{name}.jsonl: {len(rows)} lines")
 
 
-@app.command()
-def contacts(kafka: str = typer.Option(help="address of Kafka, HOST:PORT")) -> None:
-    """Publish the customers' contacts, unless the topic ever held as many messages."""
-    published = asyncio.run(publish_contacts(kafka))
-    print(f"{published} contacts on {CONTACT_TOPIC}" if published else f"contacts were on {CONTACT_TOPIC} before")
-
-
-async def publish_contacts(kafka: str) -> int:
-    """Publish each customer's contact, keyed by user id, once in the topic's life; return how many were published.
-
-    Raises:
-        TimeoutError, aiokafka.errors.KafkaError: Kafka does not answer.
-    """
-    async with asyncio.timeout(KAFKA_TIMEOUT_S), AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
-        if await _ever_held(kafka) >= len(customers()):
-            return 0
-        for customer in customers():
-            contact = events_pb2.Contact(**customer)
-            await producer.send_and_wait(
-                CONTACT_TOPIC,
-                event_json.dumps(contact).encode(),
-                key=str(contact.user_id).encode(),
-                headers=[
-                    ("id", str(contact_id(contact)).encode()),
-                    ("type", contact.DESCRIPTOR.full_name.encode()),
-                ],
-            )
-    return len(customers())
-
-
-async def _ever_held(kafka: str) -> int:
-    """How many messages the contact topic ever got: the ends of its partitions stay when messages are too old to keep.
-
-    Less than there are customers: a publishing that was cut off, which is done again; the inboxes drop the repeats.
-    """
-    async with AIOKafkaConsumer(CONTACT_TOPIC, bootstrap_servers=kafka) as consumer:
-        return sum((await consumer.end_offsets(consumer.assignment())).values())
-
-
 if __name__ == "__main__":
-    app()
+    typer.run(write)

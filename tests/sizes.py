@@ -21,6 +21,8 @@ class Sizes:
     repeats: int  # of each way in which a request comes again
     lag_seconds: int  # 50 orders each
     lag_rounds: int  # something else on the machine may spoil a short one, but not each
+    mutations: int  # of each RPC's request
+    guesses: int  # at accounts that exist, and as many at others
     timeout_s: int  # of one test
 
 
@@ -37,6 +39,8 @@ SIZES = (
         repeats=50,
         lag_seconds=20,
         lag_rounds=1,
+        mutations=10_000,
+        guesses=400,
         timeout_s=1_200,
     )
     if IS_FULL
@@ -52,6 +56,8 @@ SIZES = (
         repeats=4,
         lag_seconds=3,
         lag_rounds=3,
+        mutations=150,
+        guesses=60,
         timeout_s=180,
     )
 )

@@ -106,7 +106,7 @@ PARTS: dict[str, Part] = {
     for part in (
         Part("postgres", ports=("postgres",), health="own"),
         Part("kafka", ports=("kafka", "kafka-controller"), health="own"),
-        _step("seed-files", "deploy.seed", "write", "{seed}"),
+        _step("seed-files", "deploy.seed", "{seed}"),
         *(_step(f"{name}-migrate", name, "migrate", after=("postgres",), service=name) for name in SERVICES),
         _step("loms-seed", "loms", "seed", "{seed}/stock.jsonl", after=("loms-migrate", "seed-files"), service="loms"),
         _step(

@@ -64,7 +64,7 @@ def process(home: Path, port: int, owners: Iterable[str]) -> Process:
         await _clear_remnants(data)
 
     async def after() -> None:
-        await _make_accounts(home, admin, owners)
+        await make_accounts(home, admin, owners)
 
     return Process(
         "postgres",
@@ -162,7 +162,7 @@ def _server_processes(data: Path) -> list[psutil.Process]:
     return found
 
 
-async def _make_accounts(home: Path, admin: str, owners: Iterable[str]) -> None:
+async def make_accounts(home: Path, admin: str, owners: Iterable[str]) -> None:
     """Give each owner an account and a database that only it (and the superuser) may open. Repeats change nothing."""
     conn = await asyncpg.connect(admin, ssl=False)
     try:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from deploy.native import kafka
+from deploy.native import broker
 from deploy.native.home import Running, State
 from deploy.native.parts import CONSUMERS, PARTS, REPO, SERVICES, TOPICS
 from deploy.native.stack import Shop
@@ -42,7 +42,7 @@ def own_pss() -> int:
 
 
 def overview(shop: Shop, console: Console) -> None:
-    """Print addresses, memory, and three lines to try."""
+    """Print addresses, memory, and a few lines to try."""
     table = Table("process", "listens on", "memory (PSS)", box=None, header_style="bold")
     total = own_pss()
     for name, part in PARTS.items():
@@ -60,6 +60,7 @@ def overview(shop: Shop, console: Console) -> None:
     for title, line in (
         ("put in the cart", _call("checkout", "AddToCart", f'{{"user":1,"sku":{sku},"count":2}}')),
         ("buy it", _call("checkout", "Purchase", '{"user":1}')),
+        ("make an account", _register(shop)),
         ("read the messages", f"open http://{shop.address('mailbox')}"),
     ):
         console.print(f"{title:18} {line}", markup=False, highlight=False, soft_wrap=True)
@@ -124,10 +125,10 @@ async def _consumer_status(shop: Shop, service: str) -> tuple[str, str]:
     """Return how many messages wait, and what is wrong with that, "" if nothing is."""
     try:
         async with asyncio.timeout(KAFKA_WITHIN_S):
-            first = seen = await kafka.progress(shop.kafka, service, TOPICS)
+            first = seen = await broker.progress(shop.kafka, service, TOPICS)
             if any(first.waiting.values()):
                 await asyncio.sleep(CONSUMER_STANDS_STILL_S)
-                seen = await kafka.progress(shop.kafka, service, TOPICS)
+                seen = await broker.progress(shop.kafka, service, TOPICS)
     except (OSError, TimeoutError, KafkaError) as error:
         fault = f"Kafka does not say how far it is ({error!r})"
         return fault, fault
@@ -192,6 +193,10 @@ def _where(shop: Shop, name: str) -> str:
         return f"http://{shop.address('mailbox')}  (SMTP {shop.ports['smtp']}, SMS {shop.ports['sms']})"
     if name == "kafka":
         return f"{shop.kafka}  (controller {shop.ports['kafka-controller']})"
+    if name == "identity":
+        return f"{shop.address('identity')}  (public keys {shop.ports['jwks']})"
+    if name == "gateway":
+        return f"http://{shop.address('gateway')}  (admin {shop.ports['gateway-admin']})"
     return shop.address(name)
 
 
@@ -204,6 +209,11 @@ def _first_sku(shop: Shop) -> int:
 
 def _call(service: str, method: str, body: str) -> str:
     return f"make call m=abacus.{service}.v1.{service.title()}Service/{method} d='{body}'"
+
+
+def _register(shop: Shop) -> str:
+    body = '{"firstName":"Ann","email":"ann@example.org","password":"something long"}'
+    return f"curl --json '{body}' http://{shop.address('gateway')}/api/v1/auth/register/email"
 
 
 def _megabytes(size: int) -> str:

@@ -6,7 +6,7 @@ import json
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from rich.console import Console
 
-from deploy.native import kafka
+from deploy.native import broker
 from deploy.native.errors import StackError
 
 
@@ -16,7 +16,7 @@ async def print_events(bootstrap: str, topic: str, *, follow: bool, console: Con
     Raises:
         StackError: there is no such topic.
     """
-    async with kafka.admin(bootstrap) as admin:
+    async with broker.admin(bootstrap) as admin:
         if topic not in await admin.list_topics():
             raise StackError(f"there is no topic {topic}.")
     # It belongs to no group, so it is assigned all partitions and leaves no trace.

@@ -6,12 +6,9 @@ from collections import Counter, defaultdict
 from itertools import chain
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.admin import RecordsToDelete
 
 from abacus.identity.v1 import events_pb2
 from deploy import seed
-from deploy.native import home, kafka, stack
 
 
 def test_same_at_every_call() -> None:
@@ -88,26 +85,3 @@ def test_customers_are_contacts() -> None:
     assert all(contact.email.endswith("@example.com") for contact in contacts)
     assert all(contact.phone.startswith("+7900000") and len(contact.phone) == 12 for contact in contacts)
     assert len(contacts) == len({contact.phone for contact in contacts})
-
-
-def test_contact_id_is_of_its_content() -> None:
-    """The same contact has the same event id, so that publishing it again has no effect; a changed one has another."""
-    contact = events_pb2.Contact(**seed.customers()[0])
-    same, changed = events_pb2.Contact(), events_pb2.Contact()
-    same.CopyFrom(contact)
-    changed.CopyFrom(contact)
-    changed.email = "new@example.com"
-    assert seed.contact_id(contact) == seed.contact_id(same)
-    assert seed.contact_id(contact) != seed.contact_id(changed)
-
-
-async def test_contacts_are_published_once() -> None:
-    """A repeat publishes nothing, not even when all messages are gone: a contact that changed since stays."""
-    with home.scratch_home() as folder:
-        async with stack.running(folder, parts={"kafka"}) as shop:
-            assert 10 == await seed.publish_contacts(shop.kafka)
-            assert 0 == await seed.publish_contacts(shop.kafka)
-            async with kafka.admin(shop.kafka) as admin:
-                partitions = [TopicPartition(seed.CONTACT_TOPIC, number) for number in range(3)]
-                await admin.delete_records({partition: RecordsToDelete(-1) for partition in partitions})
-            assert 0 == await seed.publish_contacts(shop.kafka)

@@ -14,13 +14,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
-from deploy.native import kafka, stack
+from deploy.native import broker, stack
 from deploy.native.errors import StackError
 from deploy.native.home import scratch_home
 from deploy.native.parts import PARTS, SEEDS, SERVICES, TOPICS, chosen
 from deploy.native.topic import print_events
 
-TOPIC, CONTACTS = TOPICS
+TOPIC, CONTACTS, *_ = TOPICS
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +120,12 @@ async def test_progress_is_that_of_the_group(shop: stack.Shop) -> None:
     async with AIOKafkaProducer(bootstrap_servers=shop.kafka) as producer:
         place = await producer.send_and_wait(CONTACTS, b"1")
         await producer.send_and_wait(CONTACTS, b"2", partition=place.partition)
-    before = await kafka.progress(shop.kafka, "readers", TOPICS)
+    before = await broker.progress(shop.kafka, "readers", TOPICS)
     consumer = AIOKafkaConsumer(bootstrap_servers=shop.kafka, group_id="readers", enable_auto_commit=False)
     consumer.assign([TopicPartition(CONTACTS, place.partition)])
     async with consumer:
         await consumer.commit({TopicPartition(CONTACTS, place.partition): place.offset + 1})
-    after = await kafka.progress(shop.kafka, "readers", TOPICS)
+    after = await broker.progress(shop.kafka, "readers", TOPICS)
     assert 0 == before.committed
     assert place.offset + 1 == after.committed
     assert before.waiting[CONTACTS] - (place.offset + 1) == after.waiting[CONTACTS]

@@ -24,9 +24,9 @@ from deploy.native.__main__ import ports
 from deploy.native.errors import StackError
 from deploy.native.home import read_state, scratch_home
 from deploy.native.parts import REPO, setting
-from deploy.seed import CONTACT_TOPIC
 from kit import json as event_json
 
+CONTACT_TOPIC = "abacus.identity.contact.v1"
 WITHIN_S = 20.0
 
 

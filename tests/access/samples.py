@@ -1,0 +1,72 @@
+"""A valid request for every RPC of the contracts, made of its fields' names."""
+
+import importlib
+import itertools
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from deploy.native.parts import SERVICES
+
+SKU = 700_001
+PASSWORD = "correct horse battery staple"  # of nobody
+_numbers = itertools.count(1)
+
+# What a request with both of them must not have.
+_LEFT_OUT = {"RequestPasswordResetRequest": {"phone"}, "UpdateMeRequest": {"id"}}
+
+
+def rpcs() -> Iterator[MethodDescriptor]:
+    """Every RPC of every service."""
+    for name in SERVICES:
+        for service in importlib.import_module(f"abacus.{name}.v1.{name}_pb2").DESCRIPTOR.services_by_name.values():
+            yield from service.methods
+
+
+def service_of(rpc: MethodDescriptor) -> str:
+    """Whose it is: `loms`."""
+    return str(rpc.full_name.split(".")[1])
+
+
+def sample(rpc: MethodDescriptor, **named: int) -> Message:
+    """A valid request; `user`, `order_id`, `user_id` are those given."""
+    number = next(_numbers)
+    values: dict[str, Any] = {
+        "user": 1,
+        "order_id": 1,
+        "user_id": 1,
+        **named,
+        "sku": SKU,
+        "skus": [SKU],
+        "count": 1,
+        "items": [{"sku": SKU, "count": 1}],
+        "warehouse_id": 1,
+        "delta": 1,
+        "request_id": f"sample-{uuid.uuid4()}",
+        "name_ru": "Счёты",
+        "name_en": "Abacus",
+        "first_name": "Ann",
+        "last_name": "Other",
+        "email": f"sample{number}.{uuid.uuid4().hex[:8]}@mail.example",
+        "phone": f"+1555{uuid.uuid4().int % 10**7:07}",
+        "password": PASSWORD,
+        "current_password": PASSWORD,
+        "new_password": PASSWORD + "!",
+        "code": "000000",
+        "refresh_token": "rt_none",
+        "reset_token": "none",
+        "session_id": str(uuid.uuid4()),
+        "roles": ["ROLE_CUSTOMER"],
+    }
+    request = message_factory.GetMessageClass(rpc.input_type)()
+    left_out = _LEFT_OUT.get(rpc.input_type.name, set())
+    chosen = {
+        field.name: values[field.name]
+        for field in rpc.input_type.fields
+        if field.name in values and field.name not in left_out
+    }
+    return type(request)(**chosen)
