@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
@@ -14,6 +16,7 @@ def configure(service: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # Without the frames' variables: they hold what customers wrote, and passwords.
         structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+        _without_rows,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
@@ -35,3 +38,16 @@ def configure(service: str, level: str) -> None:
     # A broker that is away is told by our own line; the client's logger repeats it at every try.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _without_rows(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Cut off PostgreSQL's detail of an error: it quotes the row that was refused."""
+    _cut(event.get("exception", ()))
+    return event
+
+
+def _cut(traces: Iterable[dict[str, Any]]) -> None:
+    for trace in traces:
+        trace["exc_value"] = trace["exc_value"].partition("\nDETAIL:")[0]
+        for group in trace.get("exceptions", ()):
+            _cut(group)

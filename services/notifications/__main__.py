@@ -7,9 +7,10 @@ from abacus.loms.v1 import events_pb2 as loms_pb2
 from abacus.notifications.v1 import notifications_pb2
 from kit import inbox, service, settings
 from kit.db import Database
-from notifications import contacts, messages, rpc
+from notifications import accounts, contacts, listing, messages, orders, rpc
 from notifications.channels import MailRelay, Port, SmsGateway
 from notifications.messages import Channel
+from notifications.seals import Seal
 from notifications.sending import Sender
 from notifications.settings import MIGRATIONS, Settings
 from notifications.texts import Texts
@@ -24,15 +25,17 @@ def consumer(db: Database, kafka: str, group: str = "notifications") -> inbox.Co
         kafka,
         group,
         [
-            inbox.Subscription(messages.TOPIC, loms_pb2.OrderStatusChanged, messages.record),
+            inbox.Subscription(orders.TOPIC, loms_pb2.OrderStatusChanged, orders.record),
             inbox.Subscription(contacts.TOPIC, identity_pb2.Contact, contacts.keep),
+            inbox.Subscription(accounts.REGISTRATION_TOPIC, identity_pb2.Registration, accounts.welcome),
+            inbox.Subscription(accounts.SECRET_TOPIC, identity_pb2.SecretMessage, accounts.secret),
         ],
     )
 
 
 def senders(db: Database, given: Settings) -> list[Sender]:
     """What is sent, and through what."""
-    texts = Texts(given.timezone)
+    texts, seal = Texts(given.timezone), Seal(given.seal_key_file)
     relay = MailRelay(
         given.smtp,
         sender=given.smtp_from,
@@ -42,7 +45,7 @@ def senders(db: Database, given: Settings) -> list[Sender]:
     )
     gateway = SmsGateway(given.sms_url, token=settings.secret(given.sms_token_file), timeout_s=given.send_timeout_s)
     ports: dict[Channel, Port] = {Channel.EMAIL: relay, Channel.SMS: gateway}
-    return [Sender(db, channel, port, texts, settings=given) for channel, port in ports.items()]
+    return [Sender(db, channel, port, texts, seal, settings=given) for channel, port in ports.items()]
 
 
 async def serve(given: Settings, command: str) -> None:
@@ -53,6 +56,7 @@ async def serve(given: Settings, command: str) -> None:
                 process.work(sender.run)
             process.work(consumer(process.db, given.kafka).run)
             process.every("prune inbox", partial(inbox.prune, process.db), PRUNE_EVERY_S)
+            process.every("forget secrets", partial(messages.forget_secrets, process.db), PRUNE_EVERY_S)
         if command in ("all", "api"):
             await process.serve(
                 (
@@ -64,7 +68,7 @@ async def serve(given: Settings, command: str) -> None:
 
 async def status(db: Database) -> dict[str, float]:
     """Dead letters, and the messages that are not sent."""
-    return await inbox.status(db) | await messages.figures(db)
+    return await inbox.status(db) | await listing.figures(db)
 
 
 async def replay(given: Settings, db: Database) -> dict[str, float]:

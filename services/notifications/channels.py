@@ -18,6 +18,8 @@ from typing import Protocol
 import aiohttp
 import aiosmtplib
 
+from notifications.failures import Failure
+
 
 @dataclass(frozen=True)
 class Outgoing:
@@ -30,12 +32,8 @@ class Outgoing:
     created_at: datetime
 
 
-class RefusedError(Exception):
-    """Not taken; `for_good` where another try cannot help."""
-
-    def __init__(self, text: str, *, for_good: bool):
-        super().__init__(text)
-        self.for_good = for_good
+class RefusedError(Failure):
+    """Not taken, and what the other side said, which may quote the address and the text."""
 
 
 class Session(Protocol):
@@ -136,12 +134,13 @@ def _mail_refusal(error: Exception) -> RefusedError:
     if isinstance(first, _ANSWERS) and isinstance(first, aiosmtplib.SMTPResponseException):
         # A refused sender is our setting's fault, and settings can be mended.
         ours = isinstance(first, aiosmtplib.SMTPSenderRefused)
-        return RefusedError(f"SMTP {first.code} {first.message}", for_good=500 <= first.code < 600 and not ours)
+        return RefusedError(f"SMTP {first.code}", first.message, for_good=500 <= first.code < 600 and not ours)
+    name, words = type(error).__name__, str(error)
     if isinstance(error, aiosmtplib.SMTPNotSupported | ValueError):
-        return RefusedError(f"cannot be sent by this relay: {error}", for_good=True)
+        return RefusedError(f"cannot be sent by this relay: {name}", words, for_good=True)
     if isinstance(error, aiosmtplib.SMTPException | OSError):  # TimeoutError is an OSError
-        return RefusedError(f"mail relay: {str(error) or type(error).__name__}", for_good=False)
-    return RefusedError(f"cannot be sent: {error!r}", for_good=False)
+        return RefusedError(f"mail relay: {name}", words)
+    return RefusedError(f"cannot be sent: {name}", words)
 
 
 # What a gateway says of a message; all else, such as 401 or 404, it says of our settings or of the moment.
@@ -176,6 +175,6 @@ class _SmsSession:
                 if 200 <= answer.status < 300:
                     return
                 told = (await answer.content.read(500)).decode(errors="replace")
-                raise RefusedError(f"HTTP {answer.status} {told}", for_good=answer.status in _HTTP_FOR_GOOD)
+                raise RefusedError(f"HTTP {answer.status}", told, for_good=answer.status in _HTTP_FOR_GOOD)
         except (aiohttp.ClientError, OSError) as error:
-            raise RefusedError(f"SMS gateway: {str(error) or type(error).__name__}", for_good=False) from error
+            raise RefusedError(f"SMS gateway: {type(error).__name__}", str(error)) from error

@@ -14,6 +14,18 @@ _EMAIL = re.compile(r"(?!.*=\?)[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}@[^\s@<>(
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
+def check(*, email: str, phone: str, names: tuple[str, str] = ("email", "phone")) -> None:
+    """Refuse what cannot be an address; `names` are those of the two fields. Empty is none.
+
+    Raises:
+        json.UnreadableError: it names the field, and quotes nothing.
+    """
+    if email and not _EMAIL.fullmatch(email):
+        raise json.UnreadableError(f"{names[0]}: not an address")
+    if phone and not _PHONE.fullmatch(phone):
+        raise json.UnreadableError(f"{names[1]}: not an E.164 number")
+
+
 async def keep(conn: Connection, event: Event) -> None:
     """Keep an abacus.identity.v1.Contact in place of the user's older one, and wake what waits for it.
 
@@ -21,10 +33,7 @@ async def keep(conn: Connection, event: Event) -> None:
         json.UnreadableError: it names an address that cannot be one.
     """
     contact = event.message
-    if contact.email and not _EMAIL.fullmatch(contact.email):
-        raise json.UnreadableError("email: not an address")
-    if contact.phone and not _PHONE.fullmatch(contact.phone):
-        raise json.UnreadableError("phone: not an E.164 number")
+    check(email=contact.email, phone=contact.phone)
     await conn.execute(
         """
         INSERT INTO contacts (user_id, first_name, last_name, email, phone, language, updated_at)

@@ -3,6 +3,9 @@
 A message *waits* until its user has an address for its channel; then it is *queued*; a worker claims it for the time of
 a lease and sends it. A lease that ends without a result, because its worker died, makes it due again. A queued
 message whose user has no address any more waits again.
+
+A message that came with an address of its own is queued at once. A *secret* one is sealed, address and all, until it is
+on its way; sent or given up, its row keeps neither seal nor text, and after a week the row is gone too.
 """
 
 from collections.abc import Sequence
@@ -11,18 +14,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-import asyncpg
-
-from abacus.loms.v1 import loms_pb2
-from kit import json
 from kit.db import Connection, Database
-from kit.inbox import Event
 
-TOPIC = "abacus.loms.order-status.v1"
 RECHECK_S = 30.0  # a message that waits is woken by its contact; this is for one that both missed each other by
 REPLAY_S = 24 * 3600.0  # older news is not sent again: "please pay" of last month helps nobody
-OVERDUE_S = 60.0  # due for so long, a message has no worker: a lease is half of it at most
-OVERDUE_ATTEMPTS = 9  # four minutes of tries
+KEEP_SECRETS_S = 7 * 24 * 3600.0
 
 
 class Channel(StrEnum):
@@ -32,30 +28,22 @@ class Channel(StrEnum):
     SMS = "sms"
 
 
-# Which change of an order is told, and how; the others are not.
-CHANNELS: dict[int, tuple[Channel, ...]] = {
-    loms_pb2.ORDER_STATUS_AWAITING_PAYMENT: (Channel.EMAIL,),
-    loms_pb2.ORDER_STATUS_PAID: (Channel.EMAIL, Channel.SMS),
-    loms_pb2.ORDER_STATUS_CANCELLED: (Channel.EMAIL,),
-    loms_pb2.ORDER_STATUS_FAILED: (Channel.EMAIL,),
-    loms_pb2.ORDER_STATUS_RECEIVED: (Channel.EMAIL,),
-}
-
-
 @dataclass(frozen=True)
 class Claimed:
     """A message that this worker may send while its lease lasts."""
 
     message_id: int
+    lane: int  # messages of one lane go out in order
     event_id: str
-    order_id: int
-    order_status: str
-    event: str  # an abacus.loms.v1.OrderStatusChanged as JSON
+    kind: str
+    event: str | None  # what it tells, as JSON; None where it is sealed
+    sealed: str | None
     attempts: int  # this one included
-    address: str
+    address: str  # empty where it is sealed
     first_name: str
     language: str
     created_at: datetime
+    expires_in_s: float | None  # from the moment of the claim
 
 
 def status_name(kind: Any, status: int) -> str:
@@ -63,12 +51,18 @@ def status_name(kind: Any, status: int) -> str:
     return str(kind.Name(status).removeprefix(kind.Name(0).removesuffix("UNSPECIFIED")).lower())
 
 
-async def record(conn: Connection, event: Event) -> None:
-    """Note the messages that an abacus.loms.v1.OrderStatusChanged asks for."""
-    change = event.message
-    channels = CHANNELS.get(change.status, ())
-    if not channels:
-        return
+async def note_change(
+    conn: Connection,
+    *,
+    event_id: str,
+    user_id: int,
+    order_id: int,
+    version: int,
+    status: str,
+    channels: Sequence[Channel],
+    event: str,
+) -> None:
+    """Note that a change of an order is to be told to its user's contact: once, by each channel."""
     await conn.execute(
         """
         INSERT INTO messages (event_id, user_id, order_id, order_version, order_status, channel, event)
@@ -76,13 +70,52 @@ async def record(conn: Connection, event: Event) -> None:
           FROM unnest($6::text[]) AS channel
         ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
         """,
-        event.event_id,
-        change.user,
-        change.order_id,
-        change.version,
-        status_name(loms_pb2.OrderStatus, change.status),
+        event_id,
+        user_id,
+        order_id,
+        version,
+        status,
         list(channels),
-        json.dumps(change),
+        event,
+    )
+
+
+async def note(
+    conn: Connection,
+    *,
+    event_id: str,
+    kind: str,
+    about: str,
+    user_id: int | None,
+    channel: Channel,
+    address: str = "",
+    event: str | None = None,
+    sealed: str | None = None,
+    expires_at: datetime | None = None,
+    pause_s: float = 0,
+) -> None:
+    """Note a message that has its own address: once, whatever else comes of this kind about the same.
+
+    It has either an event and an address, or both are sealed, and it expires. It is due after pause_s.
+    """
+    await conn.execute(
+        """
+        INSERT INTO messages (event_id, kind, about, user_id, channel, address, event, sealed, expires_at,
+                              by_contact, status, next_attempt_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9,
+                false, 'queued', clock_timestamp() + make_interval(secs => $10))
+        ON CONFLICT (kind, about) WHERE about IS NOT NULL DO NOTHING
+        """,
+        event_id,
+        kind,
+        about,
+        user_id,
+        channel,
+        address,
+        event,
+        sealed,
+        expires_at,
+        pause_s,
     )
 
 
@@ -139,56 +172,105 @@ async def settle(db: Database, channel: Channel, *, contact_wait_s: float, batch
     return len(rows)
 
 
+async def expire(db: Database, *, batch: int = 500) -> int:
+    """Give up messages that are due and have expired; return how many. One that is on its way is not due."""
+    rows = await db.pool.fetch(
+        """
+        UPDATE messages
+           SET status = 'undeliverable', error = 'expired', sealed = NULL, next_attempt_at = NULL
+         WHERE message_id IN (
+               SELECT message_id
+                 FROM messages
+                WHERE sealed IS NOT NULL
+                  AND expires_at <= clock_timestamp()
+                  AND next_attempt_at <= clock_timestamp()
+                ORDER BY expires_at
+                LIMIT $1
+                  FOR UPDATE SKIP LOCKED)
+        RETURNING 1
+        """,
+        batch,
+    )
+    return len(rows)
+
+
 async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -> list[Claimed]:
     """Take the messages that are due, the longest due first; nobody else gets them until the lease ends.
 
-    Each carries the newest contact of its user: a customer who corrects a wrong address gets what is still tried. A
-    message whose user withdrew the address goes back to those that wait.
+    Each without an address of its own carries the newest contact of its user: a customer who corrects a wrong address
+    gets what is still tried. Such a message whose user withdrew the address goes back to those that wait.
     """
     rows = await db.pool.fetch(
         """
         WITH due AS (
-            SELECT message_id, user_id
+            SELECT message_id, user_id, by_contact, address
               FROM messages
              WHERE channel = $1
                AND status = 'queued'
                AND next_attempt_at <= clock_timestamp()
+               AND (expires_at IS NULL OR expires_at > clock_timestamp())
              ORDER BY next_attempt_at, message_id
              LIMIT $3
                FOR UPDATE SKIP LOCKED
         ), found AS (
             SELECT due.message_id,
-                   coalesce(CASE $1 WHEN 'email' THEN contacts.email ELSE contacts.phone END, '') AS address,
-                   first_name,
-                   language
+                   CASE WHEN NOT by_contact THEN due.address
+                        ELSE coalesce(CASE $1 WHEN 'email' THEN contacts.email ELSE contacts.phone END, '') END
+                        AS address,
+                   coalesce(first_name, '') AS first_name,
+                   coalesce(language, 'ru') AS language
               FROM due
               LEFT JOIN contacts USING (user_id)
         )
         UPDATE messages
            SET address = found.address,
-               status = CASE WHEN found.address <> '' THEN 'queued' ELSE 'waiting' END,
-               attempts = attempts + CASE WHEN found.address <> '' THEN 1 ELSE 0 END,
+               status = CASE WHEN found.address <> '' OR sealed IS NOT NULL THEN 'queued' ELSE 'waiting' END,
+               attempts = attempts + CASE WHEN found.address <> '' OR sealed IS NOT NULL THEN 1 ELSE 0 END,
                next_attempt_at = clock_timestamp()
-                        + CASE WHEN found.address <> '' THEN make_interval(secs => $2) ELSE interval '0' END
+                        + CASE WHEN found.address <> '' OR sealed IS NOT NULL THEN make_interval(secs => $2)
+                               ELSE interval '0' END
           FROM found
          WHERE messages.message_id = found.message_id
-        RETURNING messages.message_id, event_id, order_id, order_status, event, attempts, messages.address, first_name,
-                  language, created_at
+        RETURNING messages.message_id, coalesce(order_id, messages.user_id, messages.message_id) AS lane, event_id,
+                  coalesce(kind, order_status) AS kind, event, sealed, attempts, messages.address, first_name, language,
+                  created_at, extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in_s
         """,
         channel,
         lease_s,
         batch,
     )
-    return [Claimed(**row) for row in sorted(rows, key=lambda row: row["message_id"]) if row["address"]]
+    claimed = (Claimed(**row) for row in rows if row["address"] or row["sealed"])
+    return sorted(claimed, key=lambda it: it.message_id)
+
+
+async def hand_over(db: Database, claimed: Claimed, channel: Channel) -> None:
+    """Undo the claim of a message that, once its seal was opened, turned out to go by another channel."""
+    async with db.transaction() as conn:  # which wakes that channel's worker
+        await conn.execute(
+            """
+            UPDATE messages
+               SET channel = $3, attempts = attempts - 1, next_attempt_at = clock_timestamp()
+             WHERE message_id = $1
+               AND attempts = $2
+               AND status = 'queued'
+            """,
+            claimed.message_id,
+            claimed.attempts,
+            channel,
+        )
 
 
 async def sent(db: Database, claimed: Claimed, *, subject: str, text: str) -> None:
-    """Mark a message as taken by the relay or gateway, even where the lease has ended meanwhile."""
+    """Mark a message as taken by the relay or gateway, even where the lease has ended meanwhile.
+
+    Of a secret one the text is not kept.
+    """
     await db.pool.execute(
         """
         UPDATE messages
            SET status = 'sent', sent_at = clock_timestamp(), next_attempt_at = NULL,
-               address = $2, subject = $3, text = $4, error = ''
+               address = $2, subject = $3, text = CASE WHEN event IS NULL THEN '' ELSE $4 END, error = '',
+               sealed = NULL
          WHERE message_id = $1
            AND status <> 'sent'
         """,
@@ -206,7 +288,11 @@ async def failed(db: Database, claimed: Claimed, *, error: str, retry_after_s: f
         UPDATE messages
            SET error = $3,
                status = CASE WHEN $4::float8 IS NULL THEN 'failed' ELSE 'queued' END,
-               next_attempt_at = clock_timestamp() + make_interval(secs => $4::float8)
+               address = CASE WHEN $4::float8 IS NULL THEN $5 ELSE address END,
+               sealed = CASE WHEN $4::float8 IS NULL THEN NULL ELSE sealed END,
+               -- What expires before its next try is given up at once when it expires.
+               next_attempt_at = CASE WHEN $4::float8 IS NOT NULL
+                                      THEN least(clock_timestamp() + make_interval(secs => $4::float8), expires_at) END
          WHERE message_id = $1
            AND attempts = $2
            AND status = 'queued'
@@ -215,13 +301,14 @@ async def failed(db: Database, claimed: Claimed, *, error: str, retry_after_s: f
         claimed.attempts,
         error,
         retry_after_s,
+        claimed.address,
     )
 
 
 async def queue_failed(db: Database, *, batch: int = 10_000) -> int:
     """Queue the newest messages that failed once more, with all their attempts before them; return how many.
 
-    Those made more than REPLAY_S ago stay failed.
+    Those made more than REPLAY_S ago stay failed, and secret ones, of which nothing is left to send.
     """
     rows = await db.pool.fetch(
         """
@@ -231,6 +318,7 @@ async def queue_failed(db: Database, *, batch: int = 10_000) -> int:
                SELECT message_id
                  FROM messages
                 WHERE status = 'failed'
+                  AND event IS NOT NULL
                   AND created_at > clock_timestamp() - make_interval(secs => $1)
                 ORDER BY message_id DESC
                 LIMIT $2
@@ -258,69 +346,21 @@ async def give_back(db: Database, unsent: Sequence[Claimed]) -> None:
     )
 
 
-async def newest(
-    db: Database, *, user_id: int | None, order_id: int | None, status: str | None, before: int | None, limit: int
-) -> list[asyncpg.Record]:
-    """List messages, the newest first; None does not filter; `before` is the last message_id of the page before."""
-    async with db.pool.acquire() as conn, conn.transaction(readonly=True):
-        # Planned with the values in hand, a filter that is null vanishes and the others find their index.
-        await conn.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows: list[asyncpg.Record] = await conn.fetch(
-            """
-            SELECT message_id, user_id, order_id, order_status, channel, status, address, subject, text, attempts,
-                   error, created_at, next_attempt_at, sent_at
-              FROM messages
-             WHERE ($1::bigint IS NULL OR user_id = $1)
-               AND ($2::bigint IS NULL OR order_id = $2)
-               AND ($3::text IS NULL OR status = $3)
-               AND ($4::bigint IS NULL OR message_id < $4)
-             ORDER BY message_id DESC
-             LIMIT $5
-            """,
-            user_id,
-            order_id,
-            status,
-            before,
-            limit,
-        )
-    return rows
-
-
-async def figures(db: Database) -> dict[str, Any]:
-    """How many messages are not sent, by status, and how old the oldest queued one is, in seconds.
-
-    Overdue are messages that no worker takes, and messages tried for minutes while nothing made after them went out by
-    their channel. One that others overtake has a recipient that refuses for now, which is no fault of ours.
-    """
-    row = await db.pool.fetchrow(
+async def forget_secrets(db: Database, *, keep_s: float = KEEP_SECRETS_S, batch: int = 5000) -> int:
+    """Delete the rows of secret messages that expired more than keep_s ago; return how many."""
+    rows = await db.pool.fetch(
         """
-        WITH newest_sent AS (
-            SELECT channel,
-                   (SELECT message_id
-                      FROM messages
-                     WHERE status = 'sent'
-                       AND messages.channel = channels.channel
-                     ORDER BY message_id DESC
-                     LIMIT 1) AS message_id
-              FROM unnest($1::text[]) AS channels (channel)
-        )
-        SELECT count(*) FILTER (WHERE status = 'waiting') AS messages_waiting,
-               count(*) FILTER (WHERE status = 'queued') AS messages_queued,
-               count(*) FILTER (WHERE status = 'failed') AS messages_failed,
-               count(*) FILTER (WHERE status = 'undeliverable') AS messages_undeliverable,
-               coalesce(extract(epoch FROM clock_timestamp()
-                        - min(created_at) FILTER (WHERE status = 'queued')), 0)::float8 AS oldest_queued_s,
-               count(*) FILTER (WHERE next_attempt_at < clock_timestamp() - make_interval(secs => $2)
-                                   OR status = 'queued'
-                                      AND attempts >= $3
-                                      AND messages.message_id > coalesce(newest_sent.message_id, 0)) AS overdue_messages
-          FROM messages
-          JOIN newest_sent USING (channel)
-         WHERE status IN ('waiting', 'queued', 'failed', 'undeliverable')
+        DELETE FROM messages
+         WHERE message_id IN (
+               SELECT message_id
+                 FROM messages
+                WHERE event IS NULL
+                  AND expires_at < clock_timestamp() - make_interval(secs => $1)
+                ORDER BY expires_at
+                LIMIT $2)
+        RETURNING 1
         """,
-        list(Channel),
-        OVERDUE_S,
-        OVERDUE_ATTEMPTS,
+        keep_s,
+        batch,
     )
-    assert row
-    return dict(row) | {"oldest_queued_s": round(row["oldest_queued_s"], 3)}
+    return len(rows)

@@ -6,7 +6,8 @@ from abacus.notifications.v1 import notifications_pb2 as pb
 from kit.calls import Call
 from kit.db import Database
 from kit.paging import Page
-from notifications import messages
+from notifications import listing
+from notifications.messages import status_name
 
 
 class Notifications:
@@ -18,11 +19,11 @@ class Notifications:
     async def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
         """Messages, the newest first."""
         page = Page(request)
-        rows = await messages.newest(
+        rows = await listing.newest(
             self.db,
             user_id=request.user if request.HasField("user") else None,
             order_id=request.order_id if request.HasField("order_id") else None,
-            status=messages.status_name(pb.MessageStatus, request.status) if request.status else None,
+            status=status_name(pb.MessageStatus, request.status) if request.status else None,
             before=page.before,
             limit=page.limit,
         )
@@ -35,7 +36,7 @@ def _message(row: Any) -> pb.Message:
         message_id=row["message_id"],
         user=row["user_id"],
         order_id=row["order_id"],
-        order_status=f"ORDER_STATUS_{row['order_status'].upper()}",
+        order_status=row["order_status"] and f"ORDER_STATUS_{row['order_status'].upper()}",
         channel=f"CHANNEL_{row['channel'].upper()}",
         status=f"MESSAGE_STATUS_{row['status'].upper()}",
         address=row["address"],
@@ -46,4 +47,5 @@ def _message(row: Any) -> pb.Message:
         created_at=row["created_at"],
         next_attempt_at=row["next_attempt_at"],
         sent_at=row["sent_at"],
+        kind=row["kind"],
     )

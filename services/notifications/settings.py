@@ -7,6 +7,7 @@ from pydantic import Field, FilePath, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from kit.settings import Address, Addresses, ServiceSettings
+from notifications import seals
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -27,10 +28,17 @@ class Settings(ServiceSettings):
     )
     sms_url: str = Field(pattern=r"^https?://\S+$", description="of the SMS gateway; messages are POSTed to it as JSON")
     sms_token_file: FilePath | None = Field(None, description="bearer token for the SMS gateway")
+    seal_key_file: FilePath = Field(description="private key that opens what identity sealed, one JWK on P-256")
     send_timeout_s: float = Field(5, gt=0, le=20, description="for one try to send one message")
     max_attempts: int = Field(24, ge=1, le=100, description="tries to send a message before it counts as failed")
     contact_wait_s: float = Field(3600, gt=0, description="how long a message waits for its user's address")
     timezone: str = Field("Europe/Moscow", description="of the times in messages")
+
+    @field_validator("seal_key_file")
+    @classmethod
+    def _is_key(cls, value: Path) -> Path:
+        seals.read_key(value)
+        return value
 
     @field_validator("timezone")
     @classmethod

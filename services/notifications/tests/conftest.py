@@ -2,10 +2,15 @@
 
 import asyncio
 import itertools
+import json as stdlib_json
+import os
+import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from joserfc import jwe
+from joserfc.jwk import ECKey
 
 from abacus.identity.v1 import events_pb2 as identity_pb2
 from abacus.loms.v1 import events_pb2
@@ -14,12 +19,19 @@ from kit import json
 from kit.db import Database
 from kit.inbox import Letter
 from notifications import __main__ as program
-from notifications import contacts, messages
+from notifications import accounts, contacts, orders
 from notifications.mailbox import __main__ as mailbox
 from notifications.settings import Settings
 
 PAY_BY = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 AT = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+KEY = ECKey.derive_key("tests", "P-256")  # always the same: this file may be imported twice
+TOPICS = {
+    events_pb2.OrderStatusChanged: orders.TOPIC,
+    identity_pb2.Contact: contacts.TOPIC,
+    identity_pb2.Registration: accounts.REGISTRATION_TOPIC,
+    identity_pb2.SecretMessage: accounts.SECRET_TOPIC,
+}
 
 
 class Desk:
@@ -34,22 +46,27 @@ class Desk:
         self.stop = asyncio.Event()
         self._offsets = itertools.count()
 
+    async def started(self, *command, log=asyncio.subprocess.DEVNULL, **settings):
+        """Start a process of notifications with these settings, others as here; `log` is a file."""
+        given = self.given.model_dump(exclude_unset=True) | settings
+        variables = {f"NOTIFICATIONS_{name.upper()}": str(value) for name, value in given.items()}
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "notifications", *command,
+            env={**os.environ, **variables}, stdout=log, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+
     async def tell(self, *letters):
         """Give messages (or Letters) to the consumer as one batch, as Kafka would."""
         await self.consumer.apply([it if isinstance(it, Letter) else self.letter(it) for it in letters])
 
-    def letter(self, message, *, event_id=None, at=AT, payload=None, **headers):
-        if message is None:
-            kind, topic = events_pb2.OrderStatusChanged, messages.TOPIC
-        else:
-            kind = type(message)
-            topic = messages.TOPIC if kind is events_pb2.OrderStatusChanged else contacts.TOPIC
+    def letter(self, message, *, event_id=None, at=AT, payload=None, key=b"7", **headers):
+        kind = events_pb2.OrderStatusChanged if message is None else type(message)
         return Letter(
-            topic=topic,
+            topic=TOPICS[kind],
             partition=0,
             offset=next(self._offsets),
             at=at,
-            key=b"1",
+            key=key,
             headers={"id": event_id or str(uuid.uuid4()), "type": kind.DESCRIPTOR.full_name, **headers},
             payload=payload if payload is not None else json.dumps(message).encode(),
         )
@@ -72,6 +89,9 @@ class Desk:
     async def row(self):
         (row,) = await self.rows()
         return row
+
+    async def outcomes(self):
+        return [(row["status"], row["error"]) for row in await self.rows()]
 
     async def dead(self):
         return [
@@ -114,6 +134,36 @@ def change(status="AWAITING_PAYMENT", order=17, version=1, user=7, **fields):
     return event
 
 
+def registration(promo="7b0c3f8e-3f4e-4a53-9d63-0f5d7a1c2b11", **fields):
+    return identity_pb2.Registration(**{"type": "sms", "user_phone": "+79000000007", "promo_id": promo, **fields})
+
+
+def secret(kind="verify_email", *, user=7, good_for_s=600.0, key=KEY, **fields):
+    """What identity publishes; good_for_s counts from now."""
+    is_phone = kind == "verify_phone" or fields.get("channel") == "sms"
+    inside = identity_pb2.Secret(
+        **{
+            "channel": "sms" if is_phone else "email",
+            "address": "+79000000007" if is_phone else "user7@example.com",
+            "code": "802417",
+            "first_name": "Анна",
+            "language": "ru",
+            **fields,
+        }
+    )
+    return sealed(json.dumps(inside), kind, user=user, good_for_s=good_for_s, key=key)
+
+
+def sealed(text, kind="verify_email", *, user=7, good_for_s=600.0, key=KEY, **header):
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", **header}
+    public = ECKey.import_key(key.as_dict(private=False))
+    message = identity_pb2.SecretMessage(
+        kind=kind, user_id=user, sealed=jwe.encrypt_compact(header, text, public, algorithms=list(header.values()))
+    )
+    message.expires_at.FromDatetime(datetime.now(UTC) + timedelta(seconds=good_for_s))
+    return message
+
+
 def later(seconds):
     return AT + timedelta(seconds=seconds)
 
@@ -133,7 +183,23 @@ def overrides():
 
 
 @pytest.fixture
-async def desk(db: Database, native, box_and_addresses, overrides) -> Desk:
+def key_file(tmp_path):
+    """Our private key, as the stack gives it."""
+    path = tmp_path / "notifications-seal.private.json"
+    path.write_text(stdlib_json.dumps(KEY.as_dict(private=True)))
+    return path
+
+
+@pytest.fixture
+def service_keys_file(tmp_path):
+    """No service may call: the tests open doors with keys of their own."""
+    path = tmp_path / "service-keys.json"
+    path.write_text("{}")
+    return path
+
+
+@pytest.fixture
+async def desk(db: Database, native, box_and_addresses, key_file, service_keys_file, overrides) -> Desk:
     box, addresses = box_and_addresses
     given = Settings(
         **{
@@ -142,6 +208,9 @@ async def desk(db: Database, native, box_and_addresses, overrides) -> Desk:
             "kafka": native.kafka,
             "smtp": addresses["smtp"],
             "sms_url": f"http://{addresses['sms']}/sms",
+            "seal_key_file": key_file,
+            "jwks_url": "http://127.0.0.1:1/",
+            "service_keys_file": service_keys_file,
             **overrides,
         }
     )

@@ -1,8 +1,6 @@
 """A process that is killed while it sends: nothing is lost, and only what was on its way comes twice."""
 
 import asyncio
-import os
-import sys
 
 from notifications import __main__ as program
 from notifications.sending import LANES
@@ -13,17 +11,7 @@ KILLS = 3
 
 
 async def _started(desk):
-    settings = {
-        "NOTIFICATIONS_LISTEN": "127.0.0.1:0",
-        "NOTIFICATIONS_DATABASE_URL": desk.db.url,
-        "NOTIFICATIONS_KAFKA": "127.0.0.1:1",  # away: what is recorded goes out all the same
-        "NOTIFICATIONS_SMTP": desk.given.smtp,
-        "NOTIFICATIONS_SMS_URL": desk.given.sms_url,
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "notifications", "workers",
-        env={**os.environ, **settings}, stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+    return await desk.started("workers", kafka="127.0.0.1:1")  # away: what is recorded goes out all the same
 
 
 async def _until_more_than(desk, count):

@@ -3,7 +3,8 @@
 import pytest
 
 from notifications import __main__ as program
-from notifications.messages import CHANNELS, Channel
+from notifications.messages import Channel
+from notifications.orders import CHANNELS
 from notifications.tests.conftest import change, contact, later
 
 PLAN = {

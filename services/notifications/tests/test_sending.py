@@ -224,12 +224,23 @@ async def test_list_messages(desk, open_door):
         ("SMS_URL", "localhost:8026"),
         ("MAX_ATTEMPTS", "0"),
         ("KAFKA", ""),
+        ("SEAL_KEY_FILE", "/nowhere"),
+        ("SEAL_KEY_FILE", __file__),
     ],
 )
-def test_a_wrong_setting_is_refused_at_the_start(monkeypatch, capsys, name, value):
+def test_a_wrong_setting_is_refused_at_the_start(monkeypatch, capsys, key_file, service_keys_file, name, value):
     """By the name of its variable."""
-    right = {"LISTEN": "127.0.0.1:0", "DATABASE_URL": "postgresql://h/d", "KAFKA": "h:1", "SMTP": "h:1"}
-    for known, given in {**right, "SMS_URL": "http://h/sms", name: value}.items():
+    right = {
+        "LISTEN": "127.0.0.1:0",
+        "DATABASE_URL": "postgresql://h/d",
+        "KAFKA": "h:1",
+        "SMTP": "h:1",
+        "SMS_URL": "http://h/sms",
+        "SEAL_KEY_FILE": str(key_file),
+        "JWKS_URL": "http://h/",
+        "SERVICE_KEYS_FILE": str(service_keys_file),
+    }
+    for known, given in {**right, name: value}.items():
         monkeypatch.setenv(f"NOTIFICATIONS_{known}", given)
     with pytest.raises(SystemExit):
         settings.read(Settings)

@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaProducer
 from abacus.loms.v1 import events_pb2, loms_pb2
 from kit import json
 from notifications import __main__ as program
-from notifications import contacts, messages
-from notifications.messages import CHANNELS, Channel, Claimed, status_name
+from notifications import contacts, orders
+from notifications.messages import Channel, Claimed, status_name
+from notifications.orders import CHANNELS
 from notifications.tests.conftest import AT, change, contact
 from notifications.texts import TEMPLATES, RenderError, Texts
 
@@ -23,8 +24,20 @@ def _addresses(user):
 
 
 def claimed(event, *, name="Анна", language="ru"):
-    status = status_name(loms_pb2.OrderStatus, event.status)
-    return Claimed(1, "e", 17, status, json.dumps(event), 1, "a@example.com", name, language, AT)
+    return Claimed(
+        message_id=1,
+        lane=17,
+        event_id="e",
+        kind=status_name(loms_pb2.OrderStatus, event.status),
+        event=json.dumps(event),
+        sealed=None,
+        attempts=1,
+        address="a@example.com",
+        first_name=name,
+        language=language,
+        created_at=AT,
+        expires_in_s=None,
+    )
 
 
 async def _delivered(box, addresses, count):
@@ -54,7 +67,7 @@ async def test_each_message_in_each_language(desk):
             for version, status in enumerate(CHANNELS, start=1):
                 name = status_name(loms_pb2.OrderStatus, status).upper()
                 event = change(name, order=user, user=user, version=version, reason="not paid in time")
-                await publish(messages.TOPIC, user, event)
+                await publish(orders.TOPIC, user, event)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(consumer.run(stop))
             for sender in desk.senders:
