@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 NATIVE := $(RUN) -m deploy.native
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all run-docker stop status logs seed replay reset demo call token psql topic test check generate chaos
+.PHONY: help run-all run-docker stop status logs seed replay reset demo call token psql topic test check generate bench chaos
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ check: .venv/.ready ## format, lint, types, contracts, fresh generated code, ord
 
 generate: .venv/.ready ## make api/gen from api/proto
 	$(RUN) api/generate.py
+
+bench: .venv/.ready ## what the doors cost, as ratios in one run; about ten minutes
+	@$(RUN) -m tests.bench.doors
 
 chaos: .venv/.ready ## kill -9, races and contention at full size, with the measured figures; about ten minutes
 	@CHAOS=full $(RUN) -m pytest tests/chaos

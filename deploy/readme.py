@@ -21,14 +21,25 @@ from pydantic_settings import BaseSettings
 from deploy.native.home import scratch_home
 from deploy.native.parts import PORTS, REPO, SERVICES, setting
 from deploy.native.stack import free_ports
+from kit.calls import access_of
 from kit.settings import ServiceSettings
 
 README = REPO / "README.md"
 READY_WITHIN_S = 120
 SETTLED_WITHIN_S = 10  # messages are sent a moment after the order changed
 
-_CALL = re.compile(r"^\$ (make call m=(?P<method>\S+) d='(?P<body>[^']*)')\n(?P<answer>(?:[^$`\n].*\n)*)", re.MULTILINE)
+_CALL = re.compile(
+    r"^\$ (make call m=(?P<method>\S+) d='(?P<body>[^']*)'|(?P<curl>curl .*))\n(?P<answer>(?:[^$`\n].*\n)*)",
+    re.MULTILINE,
+)
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+# What else differs from shop to shop, and what is shown instead.
+_SHORTENED = {
+    r"eyJ[\w.-]+": "eyJ…",
+    r"rt_[\w-]+": "rt_…",
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22}": "01a1fe5e-…",
+    r"curl/[\d.]+": "curl",
+}
 
 Environment = dict[str, str]
 
@@ -39,8 +50,13 @@ def fill(text: str, answers: list[str]) -> str:
     text = _CALL.sub(lambda match: f"$ {match[1]}\n{next(left)}\n", text)
     bodies: dict[str, str] = {}
     for match in _CALL.finditer(text):
-        bodies.setdefault(match["method"], match["body"])
-    text = _between(text, "grpcurl", "```sh\n" + "\n".join(_grpcurl(*call) for call in bodies.items()) + "\n```")
+        if match["method"]:
+            bodies.setdefault(match["method"], match["body"])
+    text = _between(
+        text,
+        "grpcurl",
+        "```sh\nTOKEN=$(make -s token)\n" + "\n".join(_grpcurl(*call) for call in bodies.items()) + "\n```",
+    )
     text = _between(text, "ports", _table(("what", "port", "setting"), port_rows()))
     return _between(text, "settings", _table(("variable", "default", "what"), setting_rows()))
 
@@ -57,8 +73,12 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _grpcurl(method: str, body: str) -> str:
-    port = PORTS[method.split(".")[1]]
-    return f"grpcurl -plaintext -d '{body}' 127.0.0.1:{port} {method}"
+    name = method.split(".")[1]
+    contract = importlib.import_module(f"abacus.{name}.v1.{name}_pb2").DESCRIPTOR
+    service, _, rpc = method.rpartition("/")
+    is_public = access_of(contract.services_by_name[service.rpartition(".")[2]].methods_by_name[rpc]).public
+    token = "" if is_public else '-H "authorization: Bearer $TOKEN" '
+    return f"grpcurl -plaintext {token}-d '{body}' 127.0.0.1:{PORTS[name]} {method}"
 
 
 def port_rows() -> list[tuple[str, ...]]:
@@ -129,12 +149,37 @@ def ask_all(environment: Environment, text: str) -> list[str]:
         wait=tenacity.wait_fixed(0.2),
         stop=tenacity.stop_after_delay(SETTLED_WITHIN_S),
     )
-    return [
-        settled(ask, environment, match["method"], match["body"])
-        if match["method"].endswith("/ListMessages")
-        else ask(environment, match["method"], match["body"])
-        for match in _CALL.finditer(text)
-    ]
+    shell = Curl(environment)
+    answers = []
+    for match in _CALL.finditer(text):
+        if match["curl"]:
+            answers.append(shell.ask(match["curl"]))
+        elif match["method"].endswith("/ListMessages"):
+            answers.append(settled(ask, environment, match["method"], match["body"]))
+        else:
+            answers.append(ask(environment, match["method"], match["body"]))
+    return answers
+
+
+class Curl:
+    """Runs the README's curl lines; ACCESS and REFRESH are the tokens of the last answer that had some."""
+
+    def __init__(self, environment: Environment):
+        self.environment = dict(environment)
+
+    def ask(self, line: str) -> str:
+        """Run a line against this shop; its answer as one line of JSON, without what differs from shop to shop."""
+        port = self.environment[setting("gateway")]
+        line = line.replace(f"127.0.0.1:{PORTS['gateway']}", f"127.0.0.1:{port}")
+        done = subprocess.run(["bash", "-c", line], env=self.environment, capture_output=True, text=True, check=True)
+        answer = json.loads(done.stdout)
+        for name, token in (("ACCESS", "accessToken"), ("REFRESH", "refreshToken")):
+            if token in answer:
+                self.environment[name] = answer[token]
+        shown = json.dumps(answer, ensure_ascii=False)
+        for pattern, instead in _SHORTENED.items():
+            shown = re.sub(pattern, instead, shown)
+        return shown
 
 
 def made(text: str) -> str:

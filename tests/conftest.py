@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.native import stack
-from tests.access.people import NO_LIMITS
+from tests.access.people import lenient_identity
 from tests.sizes import SIZES
 from tests.stacks import errors_logged, running
 
@@ -27,10 +27,7 @@ async def shop() -> AsyncIterator[stack.Shop]:
 @pytest.fixture(scope="session")
 async def lenient(shop: stack.Shop) -> AsyncIterator[str]:
     """A process of identity whose limits let all of these through to what lies behind."""
-    ports = stack.free_ports(["jwks"])
-    env = {"IDENTITY_JWKS_LISTEN": f"127.0.0.1:{ports['jwks']}", **NO_LIMITS}
-    await shop.start_replica("identity", name="identity-lenient", args=["api"], env=env)
-    yield shop.address("identity-lenient")
+    yield await lenient_identity(shop)
     await shop["identity-lenient"].stop()
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from google.api import annotations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import code_pb2
 
 import kit.errors
+from abacus.access.v1 import access_pb2
 from deploy import readme
 from deploy.native.parts import REPO, SERVICES, TOPICS
+from kit.calls import access_of
 from kit.errors import Reason
 
 CONTRACTS = (REPO / "docs" / "contracts.md").read_text()
@@ -24,7 +27,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
     table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
     assert table, heading
     lines = table[0].splitlines()[2:]
-    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def services() -> list[ServiceDescriptor]:
@@ -54,12 +57,20 @@ def error_tables() -> list[Path]:
 
 @pytest.mark.parametrize("service", services(), ids=lambda service: service.name)
 def test_every_rpc_is_in_the_contracts(service: ServiceDescriptor) -> None:
-    """Each service's table names its RPCs in the order of the contract, with errors that its table of errors has."""
+    """Each table names the RPCs in the order of the contract, who may call, and errors that the table of errors has."""
     table = rows(CONTRACTS, f"### {service.full_name}")
-    assert [method.name for method in service.methods] == [rpc for rpc, _, _ in table]
+    wanted = [(method.name, who(access_of(method))) for method in service.methods]
+    assert wanted == [(rpc, admitted) for rpc, admitted, *_ in table]
     owner = service.full_name.split(".")[1]
-    named = {reason for _, _, own in table for reason in own.split(", ") if reason}
+    named = {reason for *_, own in table for reason in own.split(", ") if reason}
     assert named == {reason for reason, _, of, _ in rows(CONTRACTS, "## Errors") if of == owner}
+
+
+def who(access: access_pb2.Access) -> str:
+    """Whom an RPC admits, in words."""
+    owner = {"": "", "user": "the `user` named"}.get(access.owner, f"owner of `{access.owner}`")
+    words = (access.public and "everybody", access.user and "any person", owner, access.admin and "admin")
+    return ", ".join([word for word in words if word] + [f"`{name}`" for name in access.services])
 
 
 def test_rpc_comments_name_known_errors() -> None:
@@ -67,7 +78,7 @@ def test_rpc_comments_name_known_errors() -> None:
     for service in services():
         proto = (REPO / "api" / "proto" / service.file.name).read_text()
         everywhere = set(re.findall(r"Errors of every call: (.*)\.", proto))
-        for rpc, _, own in rows(CONTRACTS, f"### {service.full_name}"):
+        for rpc, *_, own in rows(CONTRACTS, f"### {service.full_name}"):
             comment = re.search(rf"((?:  //.*\n)+)  rpc {rpc}\(", proto)
             assert comment, rpc
             text = re.sub(r"\s*//\s*", " ", comment[1])
@@ -77,13 +88,15 @@ def test_rpc_comments_name_known_errors() -> None:
 
 def test_every_topic_is_in_the_contracts() -> None:
     """The table of topics names each topic of the stack with its partitions."""
-    assert {topic: int(partitions) for topic, _, _, partitions, _ in rows(CONTRACTS, "## Topics")} == TOPICS
+    assert {topic.strip("`"): int(partitions) for topic, _, _, partitions, _ in rows(CONTRACTS, "## Topics")} == TOPICS
 
 
 def test_every_rpc_is_in_the_readme() -> None:
-    """The README shows every RPC, by make and by grpcurl."""
+    """The README shows every RPC that has no route, by make and by grpcurl."""
     for service in services():
         for method in service.methods:
+            if method.GetOptions().HasExtension(annotations_pb2.http):
+                continue
             full_name = f"{service.full_name}/{method.name}"
             assert f"make call m={full_name}" in README, full_name
             assert re.search(rf"grpcurl .*{re.escape(full_name)}", README), full_name
@@ -96,6 +109,6 @@ def test_readme_is_as_the_shop_says() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Each relative link of a document names a file of the repository."""
-    for document in [REPO / "README.md", REPO / "CHANGELOG.md", *(REPO / "docs").rglob("*.md")]:
+    for document in [*REPO.glob("*.md"), *(REPO / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"

@@ -79,7 +79,7 @@ class ByContract:
         Raises:
             Error: NOT_YOURSELF, FOR_SERVICES_ONLY; of an object, what is said of one that does not exist.
         """
-        if principal.user is None:
+        if principal.is_service:
             return
         if method.request_type.DESCRIPTOR.full_name in self._guarded:
             _refuse_guarded(request)
@@ -139,7 +139,16 @@ def _guarded_paths(message: Message, prefix: str) -> Iterator[str]:
         if _is_guarded(field):
             yield path
         elif field.message_type is not None:
-            many = field.is_repeated
-            for number, part in enumerate(value if many else [value]):
+            for place, part in _parts(field, value):
                 if isinstance(part, Message):
-                    yield from _guarded_paths(part, f"{path}[{number}]." if many else f"{path}.")
+                    yield from _guarded_paths(part, f"{path}{place}.")
+
+
+def _parts(field: FieldDescriptor, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a field of messages holds, and where in it."""
+    if not field.is_repeated:
+        yield "", value
+    elif isinstance(value, Mapping):
+        yield from (("[]", part) for part in value.values())  # not named: a key may be of any length
+    else:
+        yield from ((f"[{number}]", part) for number, part in enumerate(value))

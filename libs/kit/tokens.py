@@ -6,6 +6,7 @@ a token, the caller learns that it is not good, and not why; only that it has ex
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ PERSON = "at+jwt"
 SERVICE = "svc+jwt"
 PERSON_AUDIENCE = "abacus"
 PERSON_ISSUER = "abacus-identity"
+USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 SERVICE_TOKEN_S = 60.0
 CHARACTERS_MAX = 4096
@@ -53,7 +55,7 @@ class Principal:
     @property
     def is_service(self) -> bool:
         """Whether one of our services calls."""
-        return self.user is None and self is not ANONYMOUS
+        return self.user is None and self != ANONYMOUS
 
 
 ANONYMOUS = Principal("anonymous")
@@ -134,17 +136,18 @@ class RemoteKeys:
             await worker.pause(KEYS_REFRESH_S if self._answered else KEYS_ASKED_AGAIN_S, stop)
 
     async def _ask(self) -> None:
-        self._asked_at = time.monotonic()
         try:
             timeout = aiohttp.ClientTimeout(total=KEYS_TIMEOUT_S)
             async with aiohttp.ClientSession(timeout=timeout) as http, http.get(self.url) as answer:
                 answer.raise_for_status()
                 self._keys = _by_id(await answer.json())
             self._answered = True
-        except (aiohttp.ClientError, TimeoutError, JoseError, ValueError, KeyError) as error:
+        except (aiohttp.ClientError, TimeoutError, JoseError, ValueError, KeyError, TypeError) as error:
             if self._answered:
                 log.warning("identity's keys cannot be read, those known stay", error=repr(error))
             self._answered = False
+        finally:
+            self._asked_at = time.monotonic()  # when it ended: who waited for it does not wait for another
 
 
 def _by_id(key_set: Mapping[str, Any]) -> dict[str, ECKey]:
@@ -179,8 +182,8 @@ class Verifier:
                 seen = await self._verified(token)
             except ExpiredTokenError:
                 raise _expired() from None
-            # What a token may hold is without end: bytes that are no text, JSON of any depth.
-            except (JoseError, ValueError, TypeError, RecursionError):
+            # What a token may hold is without end: bytes that are no text, a header that is a list, JSON of any depth.
+            except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
                 raise _invalid() from None
             self._seen[token] = seen
         principal, expires_at = seen
@@ -201,6 +204,8 @@ class Verifier:
                 raise _invalid()
             claims = jwt.decode(token, persons_key, [ALGORITHM]).claims
             self._person_claims.validate(claims)
+            if not USER_ID.fullmatch(claims["sub"]):  # int() also takes "+17", "1_7" and digits of other scripts
+                raise _invalid()
             user = int(claims["sub"])
             roles = frozenset(claims.get("roles", ()))
             return Principal(f"user:{user}", user, str(claims.get("sid", "")), roles), claims["exp"]

@@ -59,3 +59,11 @@ async def person(shop: stack.Shop, name: str, *, admin: bool = False) -> Caller:
 def service(shop: stack.Shop, name: str) -> Caller:
     """A service of the stack, or the developer's own key; its token is meant for every service."""
     return Caller(name, keys.service_key(shop.home, name).sign(list(SERVICES), 3600))
+
+
+async def lenient_identity(shop: stack.Shop) -> str:
+    """Start `identity-lenient`, a process whose limits let everything through; return its address."""
+    ports = stack.free_ports(["jwks"])
+    env = {"IDENTITY_JWKS_LISTEN": f"127.0.0.1:{ports['jwks']}", **NO_LIMITS}
+    await shop.start_replica("identity", name="identity-lenient", args=["api"], env=env)
+    return shop.address("identity-lenient")

@@ -296,35 +296,37 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """Lists and searches accounts, the newest first.
+        """Lists and searches accounts, the newest first. Errors: SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUser(self, request, context):
-        """Shows one account. Errors: USER_NOT_FOUND.
+        """Shows one account. Errors: USER_NOT_FOUND, SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DisableUser(self, request, context):
-        """Shuts an account out and ends its sessions. Again: nothing changes. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF.
+        """Shuts an account out and ends its sessions. Again: nothing changes.
+        Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnableUser(self, request, context):
-        """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND.
+        """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetUserRoles(self, request, context):
-        """Sets the roles of an account; they count from its next access token on. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF.
+        """Sets the roles of an account; they count from its next access token on.
+        Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,15 +85,19 @@ class IdentityServiceStub:
     EndOtherSessions: _grpc.UnaryUnaryMultiCallable[_identity_pb2.EndOtherSessionsRequest, _identity_pb2.EndOtherSessionsResponse]
     """Ends all of the caller's sessions but the one that asks. Errors: SESSION_ENDED."""
     ListUsers: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListUsersRequest, _identity_pb2.ListUsersResponse]
-    """Lists and searches accounts, the newest first."""
+    """Lists and searches accounts, the newest first. Errors: SESSION_ENDED."""
     GetUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetUserRequest, _identity_pb2.GetUserResponse]
-    """Shows one account. Errors: USER_NOT_FOUND."""
+    """Shows one account. Errors: USER_NOT_FOUND, SESSION_ENDED."""
     DisableUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.DisableUserRequest, _identity_pb2.DisableUserResponse]
-    """Shuts an account out and ends its sessions. Again: nothing changes. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF."""
+    """Shuts an account out and ends its sessions. Again: nothing changes.
+    Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+    """
     EnableUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.EnableUserRequest, _identity_pb2.EnableUserResponse]
-    """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND."""
+    """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED."""
     SetUserRoles: _grpc.UnaryUnaryMultiCallable[_identity_pb2.SetUserRolesRequest, _identity_pb2.SetUserRolesResponse]
-    """Sets the roles of an account; they count from its next access token on. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF."""
+    """Sets the roles of an account; they count from its next access token on.
+    Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+    """
 
 @_typing.type_check_only
 class IdentityServiceAsyncStub(IdentityServiceStub):
@@ -152,15 +156,19 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     EndOtherSessions: _aio.UnaryUnaryMultiCallable[_identity_pb2.EndOtherSessionsRequest, _identity_pb2.EndOtherSessionsResponse]  # type: ignore[assignment]
     """Ends all of the caller's sessions but the one that asks. Errors: SESSION_ENDED."""
     ListUsers: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListUsersRequest, _identity_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """Lists and searches accounts, the newest first."""
+    """Lists and searches accounts, the newest first. Errors: SESSION_ENDED."""
     GetUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetUserRequest, _identity_pb2.GetUserResponse]  # type: ignore[assignment]
-    """Shows one account. Errors: USER_NOT_FOUND."""
+    """Shows one account. Errors: USER_NOT_FOUND, SESSION_ENDED."""
     DisableUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.DisableUserRequest, _identity_pb2.DisableUserResponse]  # type: ignore[assignment]
-    """Shuts an account out and ends its sessions. Again: nothing changes. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF."""
+    """Shuts an account out and ends its sessions. Again: nothing changes.
+    Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+    """
     EnableUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.EnableUserRequest, _identity_pb2.EnableUserResponse]  # type: ignore[assignment]
-    """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND."""
+    """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED."""
     SetUserRoles: _aio.UnaryUnaryMultiCallable[_identity_pb2.SetUserRolesRequest, _identity_pb2.SetUserRolesResponse]  # type: ignore[assignment]
-    """Sets the roles of an account; they count from its next access token on. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF."""
+    """Sets the roles of an account; they count from its next access token on.
+    Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+    """
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     """People: their accounts, how they prove who they are, and what they are handed for it.
@@ -330,7 +338,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.ListUsersResponse, _abc.Awaitable[_identity_pb2.ListUsersResponse]]:
-        """Lists and searches accounts, the newest first."""
+        """Lists and searches accounts, the newest first. Errors: SESSION_ENDED."""
 
     @_abc_1.abstractmethod
     def GetUser(
@@ -338,7 +346,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.GetUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.GetUserResponse, _abc.Awaitable[_identity_pb2.GetUserResponse]]:
-        """Shows one account. Errors: USER_NOT_FOUND."""
+        """Shows one account. Errors: USER_NOT_FOUND, SESSION_ENDED."""
 
     @_abc_1.abstractmethod
     def DisableUser(
@@ -346,7 +354,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.DisableUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.DisableUserResponse, _abc.Awaitable[_identity_pb2.DisableUserResponse]]:
-        """Shuts an account out and ends its sessions. Again: nothing changes. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF."""
+        """Shuts an account out and ends its sessions. Again: nothing changes.
+        Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+        """
 
     @_abc_1.abstractmethod
     def EnableUser(
@@ -354,7 +364,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.EnableUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.EnableUserResponse, _abc.Awaitable[_identity_pb2.EnableUserResponse]]:
-        """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND."""
+        """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED."""
 
     @_abc_1.abstractmethod
     def SetUserRoles(
@@ -362,6 +372,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.SetUserRolesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.SetUserRolesResponse, _abc.Awaitable[_identity_pb2.SetUserRolesResponse]]:
-        """Sets the roles of an account; they count from its next access token on. Errors: USER_NOT_FOUND, NOT_ON_YOURSELF."""
+        """Sets the roles of an account; they count from its next access token on.
+        Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+        """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,172 @@
+"""What the doors cost: a call through Envoy against the same call on gRPC, and orders while logins are flooded.
+
+`make bench` runs all of it and prints the figures; `python -m tests.bench.doors --seconds 2` is a short look. Each pair
+is measured in turn, several times, in one run: machines are noisy, and only the ratios mean something.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import aiohttp
+
+from abacus.checkout.v1 import checkout_pb2
+from abacus.identity.v1 import identity_pb2
+from abacus.loms.v1 import loms_pb2
+from deploy.native import stack
+from tests.access.people import lenient_identity, person
+from tests.bench.load import Call, Measured, closed, paced
+from tests.callers import calling, order, receipt
+from tests.stacks import running
+
+SKU = 800_001
+CALLERS = 32
+ORDERS_PER_S = 100.0  # of a shop that is busy, not full: what waits then, waits because of the flood
+LOGINS_PER_S = 200.0  # several times what one thread of hashing can do
+ROUNDS = 5
+
+_users = itertools.count(800_000)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of two ways, and how it compares with the first of them; medians over the rounds."""
+
+    what: str
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+
+
+Way = tuple[str, Callable[[], Awaitable[Measured]]]
+
+
+async def in_turn(ways: list[Way], rounds: int) -> list[Figure]:
+    """Measure each way, again and again in turn."""
+    seen: dict[str, list[Measured]] = {name: [] for name, _ in ways}
+    for _ in range(rounds):
+        for name, measure in ways:
+            seen[name].append(await measure())
+    return [
+        Figure(
+            name,
+            round(median(one.per_s for one in measured), 1),
+            round(median(one.percentile_ms(50) for one in measured), 2),
+            round(median(one.percentile_ms(99) for one in measured), 2),
+            sum(one.refused.total() for one in measured),
+        )
+        for name, measured in seen.items()
+    ]
+
+
+async def envoy(shop: stack.Shop, seconds: float, rounds: int) -> list[Figure]:
+    """The same calls on the services' own doors, through Envoy as gRPC, and as JSON."""
+    ann = await person(shop, "ann")
+    figures: list[Figure] = []
+    async with AsyncExitStack() as opened:
+        http = await opened.enter_async_context(aiohttp.ClientSession(f"http://{shop.address('gateway')}"))
+
+        async def at(service: str, door: str) -> Callable[..., Awaitable[object]]:
+            return (await opened.enter_async_context(calling(service, shop.address(door), token=ann.token))).call
+
+        async def profile() -> None:
+            headers = {"authorization": f"Bearer {ann.token}"}
+            async with http.get("/api/v1/users/me", headers=headers) as answer:
+                answer.raise_for_status()
+                await answer.json()
+
+        def under_load(call: Call) -> Callable[[], Awaitable[Measured]]:
+            return lambda: closed(call, callers=CALLERS, seconds=seconds)
+
+        for service, method, request in (
+            ("loms", "Stocks", loms_pb2.StocksRequest(sku=SKU)),
+            ("checkout", "ListCart", checkout_pb2.ListCartRequest(user=ann.user)),
+            ("identity", "GetMe", identity_pb2.GetMeRequest()),
+        ):
+            directly, by_envoy = await at(service, service), await at(service, "gateway")
+            ways: list[Way] = [
+                (f"{method}, gRPC", under_load(lambda call=directly, what=(method, request): call(*what))),
+                (
+                    f"{method}, gRPC through Envoy",
+                    under_load(lambda call=by_envoy, what=(method, request): call(*what)),
+                ),
+            ]
+            if method == "GetMe":
+                ways.append((f"{method}, JSON through Envoy", under_load(profile)))
+            figures += await in_turn(ways, rounds)
+    return figures
+
+
+async def flood(shop: stack.Shop, seconds: float, rounds: int) -> list[Figure]:
+    """CreateOrder at a steady pace: alone, beside a flood of logins at the gateway, beside one that no limit holds."""
+    unlimited = await lenient_identity(shop)
+    figures: list[Figure] = []
+    async with (
+        calling("loms", shop.address("loms")) as loms,
+        calling("identity", shop.address("gateway")) as limited,
+        calling("identity", unlimited) as free,
+    ):
+
+        async def buy() -> None:
+            await loms.call("CreateOrder", order(next(_users), (SKU, 1)))
+
+        def login(door: Callable[..., Awaitable[object]]) -> Call:
+            request = identity_pb2.LoginByEmailRequest(password="not the right one")  # of nobody
+
+            async def guess() -> None:
+                request.email = f"nobody{next(_users)}@mail.example"
+                await door("LoginByEmail", request)
+
+            return guess
+
+        def beside(guess: Call | None) -> Callable[[], Awaitable[Measured]]:
+            async def measure() -> Measured:
+                if guess is None:
+                    return await paced(buy, per_s=ORDERS_PER_S, seconds=seconds)
+                logins = asyncio.create_task(paced(guess, per_s=LOGINS_PER_S, seconds=seconds))
+                measured = await paced(buy, per_s=ORDERS_PER_S, seconds=seconds)
+                await logins
+                return measured
+
+            return measure
+
+        figures += await in_turn(
+            [
+                ("CreateOrder", beside(None)),
+                ("CreateOrder beside a flood of logins at the gateway", beside(login(limited.call))),
+                ("CreateOrder beside a flood of logins without limits", beside(login(free.call))),
+            ],
+            rounds,
+        )
+    await shop["identity-lenient"].stop()
+    return figures
+
+
+async def measure(seconds: float, rounds: int) -> list[Figure]:
+    """Both, on a stack of its own."""
+    async with running() as shop:
+        async with calling("loms", shop.address("loms")) as loms:
+            await loms.call("ReceiveStock", receipt(SKU, 1_000_000))
+            for _ in range(200):  # connections are open, statements planned
+                await loms.call("CreateOrder", order(next(_users), (SKU, 1)))
+        return [*await envoy(shop, seconds, rounds), *await flood(shop, seconds, rounds)]
+
+
+def main() -> None:
+    """Print the figures, one JSON object a line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.doors", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each pair, in turn")
+    given = parser.parse_args()
+    for figure in asyncio.run(measure(given.seconds, given.rounds)):
+        print(json.dumps(asdict(figure)))
+
+
+if __name__ == "__main__":
+    main()
