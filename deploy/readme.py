@@ -90,7 +90,8 @@ def setting_rows() -> list[tuple[str, ...]]:
     """Each variable that a service reads; the common ones once, with … for the service's name."""
     common = ServiceSettings.model_fields
     rows = [_setting("…", name, ServiceSettings) for name in common]
-    for module in (*(f"{name}.settings" for name in SERVICES), "notifications.mailbox.__main__"):
+    others = ("deploy.gateway.settings", "notifications.mailbox.__main__")
+    for module in (*(f"{name}.settings" for name in SERVICES), *others):
         settings: type[BaseSettings] = importlib.import_module(module).Settings
         prefix = str(settings.model_config["env_prefix"]).removesuffix("_")
         inherited = common if issubclass(settings, ServiceSettings) else {}

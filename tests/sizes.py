@@ -23,6 +23,7 @@ class Sizes:
     lag_rounds: int  # something else on the machine may spoil a short one, but not each
     mutations: int  # of each RPC's request
     guesses: int  # at accounts that exist, and as many at others
+    key_changes: int  # of the keys that sign access tokens
     timeout_s: int  # of one test
 
 
@@ -41,6 +42,7 @@ SIZES = (
         lag_rounds=1,
         mutations=10_000,
         guesses=400,
+        key_changes=10,
         timeout_s=1_200,
     )
     if IS_FULL
@@ -58,6 +60,7 @@ SIZES = (
         lag_rounds=3,
         mutations=150,
         guesses=60,
+        key_changes=2,
         timeout_s=180,
     )
 )

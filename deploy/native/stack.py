@@ -35,7 +35,7 @@ HOST = "127.0.0.1"
 # Below the range from which the system takes the ports of outgoing connections, so that none is in the way later.
 FREE_PORTS = range(20_000, 32_000)
 REMNANTS_WITHIN_S = 5.0
-SETTING_PREFIXES = tuple(f"{name.upper()}_" for name in (*SERVICES, "mailbox"))
+SETTING_PREFIXES = tuple(f"{name.upper()}_" for name in (*SERVICES, "mailbox", "gateway"))
 
 OnReady = Callable[[Process], None]
 
@@ -220,7 +220,7 @@ class Shop:
             return self._gateway()
         if part.name == "kafka":
             return kafka.process(self.home, self.ports["kafka"], self.ports["kafka-controller"], TOPICS)
-        settings = self.env(part.service) if part.service else self._given(part.name)
+        settings = self.env(part.service) if part.service else self._given(part.name.removesuffix("-config"))
         settings |= {name: self._filled(value) for name, value in part.env.items()}
         probe: Probe = nothing
         if part.health == "grpc":

@@ -40,6 +40,7 @@ REMEMBERED = 10_000  # tokens whose signature was checked: a client sends the sa
 
 KEYS_REFRESH_S = 30.0
 KEYS_ASKED_AGAIN_S = 1.0  # a token with an unknown key makes us ask, but not more often
+KEYS_TRIED_AGAIN_S = 0.1  # where there was no answer: identity may just be starting
 KEYS_TIMEOUT_S = 2.0
 
 
@@ -122,7 +123,8 @@ class RemoteKeys:
         """The key of this id; asks identity where it is not known."""
         if kid not in self._keys:
             async with self._asking:
-                if kid not in self._keys and time.monotonic() >= self._asked_at + KEYS_ASKED_AGAIN_S:
+                pause_s = KEYS_ASKED_AGAIN_S if self._answered else KEYS_TRIED_AGAIN_S
+                if kid not in self._keys and time.monotonic() >= self._asked_at + pause_s:
                     await self._ask()
             if kid not in self._keys and not self._answered:
                 raise PEER_UNAVAILABLE("identity does not answer, try again", retry_after_s=1)

@@ -74,7 +74,7 @@ async def test_what_is_counted_apart(limited):
     assert 5 == (await taken(limited, limited.sending("b", HERE), times=9))[0]
     assert 10 == (await taken(limited, limited.password("a", HERE), times=19))[0]
     assert 10 == (await taken(limited, limited.password("a", THERE), times=19))[0]
-    assert 60 == (await taken(limited, limited.registration(HERE), times=69))[0]
+    assert 120 == (await taken(limited, limited.registration(HERE), times=129))[0]
 
 
 async def test_a_success_gives_back(limited, db):

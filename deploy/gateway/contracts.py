@@ -1,0 +1,176 @@
+"""What the contracts say about the doors: services, RPCs, their REST routes and who may call them."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.rpc import error_details_pb2, status_pb2
+
+from abacus.access.v1 import access_pb2
+
+_VARIABLE = re.compile(r"{([^={}]+)(?:=([^{}]*))?}")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A REST route of an RPC."""
+
+    rpc: MethodDescriptor
+    verb: str  # "GET"
+    template: str  # "/api/v1/users/{user_id}"
+    body: str  # kind of the body: see `kind`; "": it has none
+    in_path: frozenset[str]  # fields of the request that stand in the path
+    in_query: frozenset[str]  # those that may stand in the query
+    unwraps: bool  # the answer's only field is the whole body
+
+    @property
+    def pattern(self) -> str:
+        """The template as a regular expression of whole paths; a literal path where it has no variables."""
+        return "".join(
+            text if number % 2 else re.escape(text).replace(r"\-", "-")
+            for number, text in enumerate(_segments(_VARIABLE.sub(lambda found: found[2] or "*", self.template)))
+        )
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the template has neither variables nor wildcards."""
+        return not re.search(r"[{*]", self.template)
+
+
+def _segments(template: str) -> list[str]:
+    """Split at the wildcards; the odd ones are these, as regular expressions."""
+    wild = {"**": ".+", "*": "[^/]+"}
+    return [wild.get(text, text) for text in re.split(r"(\*\*|\*)", template)]
+
+
+def services(names: Iterable[str]) -> list[ServiceDescriptor]:
+    """Return the gRPC services of the contracts of these services ("loms": package abacus.loms.v1)."""
+    found = []
+    for name in names:
+        package = importlib.import_module(f"abacus.{name}.v1")
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name.endswith("_pb2"):
+                file = importlib.import_module(f"{package.__name__}.{module.name}").DESCRIPTOR
+                found += file.services_by_name.values()
+    return found
+
+
+def owner(service: ServiceDescriptor) -> str:
+    """Return the name of the process that serves it: "loms" of "abacus.loms.v1.LomsService"."""
+    return str(service.full_name.split(".")[1])
+
+
+def is_public(rpc: MethodDescriptor) -> bool:
+    """Say whether everybody may call an RPC, without a token.
+
+    Raises:
+        ValueError: the contract does not say who may.
+    """
+    options: Any = rpc.GetOptions()  # its stubs know no extension
+    if not options.HasExtension(access_pb2.access):
+        raise ValueError(f"{rpc.full_name} does not say who may call it")
+    return bool(options.Extensions[access_pb2.access].public)
+
+
+def bindings(service: ServiceDescriptor) -> Iterator[Binding]:
+    """Give the REST routes of a service's RPCs."""
+    for rpc in service.methods:
+        options = rpc.GetOptions()
+        if options.HasExtension(annotations_pb2.http):
+            rule = options.Extensions[annotations_pb2.http]
+            for each in (rule, *rule.additional_bindings):
+                yield _binding(rpc, each)
+
+
+def _binding(rpc: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:
+    pattern = rule.WhichOneof("pattern")
+    if pattern is None:
+        raise ValueError(f"{rpc.full_name} has a REST route without a path")
+    verb, path = (
+        (rule.custom.kind, rule.custom.path) if pattern == "custom" else (pattern.upper(), getattr(rule, pattern))
+    )
+    if rule.response_body and [rule.response_body] != [field.name for field in rpc.output_type.fields]:
+        raise ValueError(f"{rpc.full_name}: the response_body {rule.response_body} is not the only field of the answer")
+    fields = {field.name: field for field in rpc.input_type.fields}
+    in_path = {found[1].partition(".")[0] for found in _VARIABLE.finditer(path)}
+    if rule.body == "*":
+        body, in_query = rpc.input_type.full_name, set[str]()
+    else:
+        body, in_query = kind(fields[rule.body]) if rule.body else "", set(fields) - in_path - {rule.body}
+
+    def spellings(names: set[str]) -> frozenset[str]:
+        return frozenset(spelling for name in names for spelling in (name, fields[name].json_name))
+
+    return Binding(rpc, verb, path, body, spellings(in_path), spellings(in_query), bool(rule.response_body))
+
+
+def kind(field: FieldDescriptor) -> str:
+    """Return what a field's value in JSON is: see rest.lua."""
+    message = field.message_type
+    if message is not None and message.GetOptions().map_entry:
+        return "any"
+    if message is None:
+        one = "string" if field.type == FieldDescriptor.TYPE_STRING else "scalar"
+    else:
+        one = str(message.full_name) if _is_ours(message) else "any"  # Google's have JSON forms of their own
+    return f"list {one}" if field.is_repeated else one
+
+
+def _is_ours(message: Descriptor) -> bool:
+    return str(message.full_name).startswith("abacus.")
+
+
+def body_types(bindings: Iterable[Binding]) -> dict[str, dict[str, str]]:
+    """Return the fields of all messages of ours that REST bodies may hold: kinds by both names that JSON may use."""
+    types: dict[str, dict[str, str]] = {}
+
+    def add(message: Descriptor) -> None:
+        if message.full_name in types or not _is_ours(message):
+            return
+        types[message.full_name] = {
+            name: kind(field) for field in message.fields for name in (field.name, field.json_name)
+        }
+        for field in message.fields:
+            if field.message_type is not None:
+                add(field.message_type)
+
+    for binding in bindings:
+        if binding.body:
+            add(binding.rpc.input_type)
+    return types
+
+
+def descriptor_set(services: Iterable[ServiceDescriptor]) -> descriptor_pb2.FileDescriptorSet:
+    """Return the files of these services with all they import, and those of the errors' details."""
+    # Without these two an error has no body: the transcoder finds its types nowhere.
+    wanted: list[FileDescriptor] = [status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]
+    wanted += [service.file for service in services]
+    files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in files:
+            for needed in file.dependencies:
+                add(needed)  # first: the reader takes a file only after those that it imports
+            files[file.name] = _without_response_bodies(file)
+
+    for file in wanted:
+        add(file)
+    return descriptor_pb2.FileDescriptorSet(file=files.values())
+
+
+def _without_response_bodies(file: FileDescriptor) -> descriptor_pb2.FileDescriptorProto:
+    """Envoy's transcoder takes no file that has one; routes see to them."""
+    described = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
+    for service in described.service:
+        for rpc in service.method:
+            if rpc.options.HasExtension(annotations_pb2.http):
+                rule = rpc.options.Extensions[annotations_pb2.http]
+                for each in (rule, *rule.additional_bindings):
+                    each.ClearField("response_body")
+    return described

@@ -1,0 +1,328 @@
+"""REST: what the contracts' routes take and answer, and how bad input is told."""
+
+import asyncio
+import io
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+
+from abacus.access.v1 import access_pb2
+from abacus.identity.v1 import identity_pb2
+from deploy.gateway import contracts
+from deploy.native.stack import free_ports
+from kit import errors
+
+LOGIN = "/api/v1/auth/login/email"
+JSON = {"content-type": "application/json"}
+CHANGES = (b"", b'"', b"{", b"]", b",", b"\\", b":", b" ", b"\x80", b"1", b"'", b"null", b"/**/", b"#")
+INVALID, NOT_FOUND, UNIMPLEMENTED = 3, 5, 12  # google.rpc.Code
+
+
+async def test_answer_is_the_field_that_the_contract_names(gateway, shop) -> None:
+    """response_body: the field itself is the body; int64 are strings, zeros are printed, names are in camelCase."""
+    shop.answers["LoginByEmail"] = lambda request: identity_pb2.LoginByEmailResponse(
+        tokens=identity_pb2.Tokens(access_token='a"}', expires_in=300, user_id=17)
+    )
+    answer = await gateway.call("POST", LOGIN, json={"email": "a@example.com", "password": "p"})
+    assert 200 == answer.status
+    assert {
+        "accessToken": 'a"}', "tokenType": "", "expiresIn": 300, "refreshToken": "", "refreshExpiresIn": 0,
+        "userId": "17", "sessionId": "",
+    } == answer.body  # fmt: skip
+    assert ("a@example.com", "p") == (shop.request.email, shop.request.password)
+
+
+async def test_path_and_query(gateway, shop, issuer) -> None:
+    """Variables of the path and parameters of the query reach the request, enums by name; lists and enums come back."""
+    user = identity_pb2.User(id=5, roles=[identity_pb2.ROLE_ADMIN])
+    shop.answers["ListUsers"] = lambda request: identity_pb2.ListUsersResponse(users=[user])
+    answer = await gateway.call(
+        "GET", "/api/v1/users?query=a%20b&role=ROLE_ADMIN&page_size=7&pageToken=x", token=issuer.person()
+    )
+    assert "ROLE_ADMIN" == answer.body["users"][0]["roles"][0]
+    assert identity_pb2.ListUsersRequest(query="a b", role=2, page_size=7, page_token="x") == shop.request
+    await gateway.call("DELETE", "/api/v1/users/me/sessions/a%2Fb", token=issuer.person())
+    assert identity_pb2.EndSessionRequest(session_id="a/b") == shop.request
+
+
+@pytest.mark.parametrize(
+    "text", ["", '"', "\\", "\\\"{[:,]}'", "Счёты 算盤 🧮", "\x01\n\t", "x" * 1000, "%00%MESSAGE%", "null"]
+)
+async def test_any_text_arrives(gateway, shop, issuer, text: str) -> None:
+    """A string is what it was, whatever stands in it."""
+    for body in (json.dumps({"firstName": text}), json.dumps({"first_name": text}, ensure_ascii=False, indent=2)):
+        answer = await gateway.call(
+            "PATCH", "/api/v1/users/me", data=body.encode(), headers=JSON, token=issuer.person()
+        )
+        assert 200 == answer.status, answer.raw
+        assert text == shop.request.first_name
+
+
+async def test_every_route_leads_to_its_rpc(gateway, shop, issuer) -> None:
+    """Each REST binding of the contracts, called with nothing but its path, reaches the RPC that has it."""
+    for service in contracts.services(["loms", "checkout", "catalog", "notifications", "identity"]):
+        for binding in contracts.bindings(service):
+            path = binding.template.replace("{user_id}", "17").replace("{session_id}", "s")
+            assert "{" not in path, "the test must know a value"
+            body = {"json": {}} if binding.body else {}
+            answer = await gateway.call(binding.verb, path, token=issuer.person(), **body)
+            assert 200 == answer.status, answer.raw
+            assert binding.rpc.name == shop.seen[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"email": "a", "pass": "secret"}', "pass"),
+        ('{"email": {"secret": 1}}', "email"),
+        ('{"email": ["secret"]}', "email"),
+        ('{"password": 1234567890}', "password"),
+        ('{"password": true}', "password"),
+        ('{"email": "a", "password": "secret" x}', "password"),
+        ('{"email": "a" "password": "secret"}', "email"),
+        ('{"password": "secret', "password"),
+        ('{"password": "sec\nret"}', "password"),
+        ('{"password": secret}', "password"),
+        ('{password: "secret"}', ""),
+        ("{'password': 'secret'}", ""),
+        ('{"password": "secret",}', ""),
+        ('{"password": "secret"} {}', ""),
+        ('"secret"', ""),
+        ("secret", ""),
+        ("[]", ""),
+        ("{", ""),
+        ("\x00", ""),
+        ('{"em\\u0061il": "a"}', "emu0061il"),
+    ],
+)
+async def test_bad_body(gateway, shop, body: str, field: str) -> None:
+    """Unknown fields, wrong types and what is not JSON are refused, the field is named, and no value comes back."""
+    answer = await gateway.call("POST", LOGIN, data=body.encode(), headers=JSON)
+    details = answer.is_error(400, INVALID, "MALFORMED_REQUEST")
+    assert field == details["BadRequest"]["fieldViolations"][0]["field"]
+    assert field in answer.body["message"]
+    assert b"ecret" not in answer.raw
+    assert b"1234567890" not in answer.raw
+    assert not shop.seen
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "named"),
+    [
+        ("POST", "/api/v1/users/17/roles", '{"roles": "ROLE_ADMIN"}', "roles"),
+        ("POST", "/api/v1/users/17/roles", '{"roles": [[1]]}', "roles[0]"),
+        ("POST", "/api/v1/users/17/roles", '{"roles": ["ROLE_ADMIN", {}]}', "roles[1]"),
+        ("POST", "/api/v1/users/17/roles", '{"roles": ["ROLE_NONE"]}', "roles"),
+        ("POST", "/api/v1/users/17/roles", '{"userId": "18"}', "userId"),
+        ("POST", "/api/v1/users/17/roles", '{"user_id": "17"}', "user_id"),
+        ("POST", "/api/v1/users/17/roles?roles=ROLE_ADMIN", "{}", "roles"),
+        ("POST", "/api/v1/users/17/roles?user_id=18", "{}", "user_id"),
+        ("POST", "/api/v1/users/x/disable", "{}", "user_id"),
+        ("PATCH", "/api/v1/users/me", '{"id": "99999999999999999999"}', "id"),
+        ("PATCH", "/api/v1/users/me", '{"id": "x"}', "id"),
+        ("PATCH", "/api/v1/users/me", '{"id": 1.5}', "id"),
+        ("GET", "/api/v1/users?page_size=x", "", "page_size"),
+        ("GET", "/api/v1/users?role=NONE", "", "role"),
+        ("GET", "/api/v1/users?disabled=maybe", "", "disabled"),
+        ("GET", "/api/v1/users?unknown=1", "", "unknown"),
+        ("GET", "/api/v1/users?page_size.x=1", "", "page_size"),
+        ("GET", "/api/v1/users/17?user_id=18", "", "user_id"),
+        ("GET", "/api/v1/users/x", "", "user_id"),
+        ("GET", "/api/v1/users/99999999999999999999", "", "user_id"),
+    ],
+)
+async def test_bad_field(gateway, shop, issuer, verb: str, path: str, body: str, named: str) -> None:
+    """Wrong values and parameters that the RPC has not are refused by name, wherever they stand."""
+    answer = await gateway.call(verb, path, data=body or None, headers=JSON if body else {}, token=issuer.person())
+    answer.is_error(400, INVALID, "MALFORMED_REQUEST")
+    assert named in answer.body["message"]
+    assert not shop.seen
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"password": "secret\xff\xfe"}', b'{"password": "secret\\ud800"}', b'{"password":"\\q"}']
+)
+async def test_bad_encoding(gateway, shop, body: bytes) -> None:
+    """What is no Unicode is refused, and the part of the body around it does not come back."""
+    answer = await gateway.call("POST", LOGIN, data=body, headers=JSON)
+    answer.is_error(400, INVALID, "MALFORMED_REQUEST")
+    assert b"ecret" not in answer.raw
+    assert not shop.seen
+
+
+async def test_mutated_bodies(gateway, shop, issuer) -> None:
+    """Of bodies with anything changed, only JSON reaches a service; the rest is told so, and nothing fails."""
+    chance = random.Random(4)
+    sound = b'{"firstName": "Ann \\u00e9 Lee", "last_name": null, "language" : "en" }'
+    seen = Counter[int]()
+    for _ in range(400):
+        body = bytearray(sound)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(body))
+            body[at : at + chance.randint(0, 2)] = chance.choice(CHANGES)
+        answer = await gateway.call("PATCH", "/api/v1/users/me", data=bytes(body), headers=JSON, token=issuer.person())
+        seen[answer.status] += 1
+        if answer.status == 200:
+            assert {"firstName", "last_name", "language"} >= set(json.loads(body)), body
+        else:
+            answer.is_error(400, INVALID, "MALFORMED_REQUEST")
+    assert 20 < seen[200] < 380
+
+
+async def test_too_large(gateway, shop) -> None:
+    """A body over 1 MiB is refused; one below it arrives."""
+    for size, status in ((1024 * 1024, 413), (1024 * 1024 - 100, 200)):
+        body = io.BytesIO(json.dumps({"email": "x" * size}).encode())
+        answer = await gateway.call("POST", LOGIN, data=body, headers=JSON)
+        assert status == answer.status, answer.raw
+        if status == 413:
+            answer.is_error(413, INVALID, "REQUEST_TOO_LARGE")
+    assert 1 == len(shop.seen)
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/api/v1/nothing"),
+        ("GET", "/api/v1/Users/me"),
+        ("GET", "/api/v1/users/me/"),
+        ("GET", "/api/v1/users/a/b"),
+        ("POST", "/api/v1/auth/login/../x"),
+        ("GET", "/grpc.health.v1.Health/Check"),
+    ],
+)
+async def test_no_route(gateway, shop, verb: str, path: str) -> None:
+    """A path that no RPC has is not found; paths are told apart by case; a token is not asked for."""
+    (await gateway.call(verb, path)).is_error(404, NOT_FOUND, "ROUTE_NOT_FOUND")
+    assert not shop.seen
+
+
+async def test_wrong_method_and_media_type(gateway, shop) -> None:
+    """A path's other methods are refused with those that it has; a body that does not say it is JSON, too."""
+    answer = await gateway.call("DELETE", "/api/v1/users/me")
+    answer.is_error(405, UNIMPLEMENTED, "METHOD_NOT_ALLOWED")
+    assert "GET, PATCH" == answer.headers["allow"]
+    for media_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx"):
+        answer = await gateway.call("POST", LOGIN, data=b"{}", headers={"content-type": media_type})
+        answer.is_error(415, INVALID, "MEDIA_TYPE_UNSUPPORTED")
+    rpc = "/abacus.identity.v1.IdentityService/LoginByEmail"
+    (await gateway.call("POST", rpc, json={})).is_error(415, INVALID, "MEDIA_TYPE_UNSUPPORTED")
+    assert not shop.seen
+    answer = await gateway.call("POST", LOGIN, data=b"{}", headers={"content-type": "Application/JSON; charset=utf-8"})
+    assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET /api/v1/%00 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx-long: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+    ],
+)
+async def test_bad_http(gateway, sent: bytes, status: int) -> None:
+    """What is not even HTTP, or has too much of it, gets an answer of the same form."""
+    host, _, port = gateway.address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    head, body = (await reader.read()).split(b"\r\n\r\n", 1)
+    writer.close()
+    assert f"HTTP/1.1 {status} ".encode() in head
+    assert b"application/json" in head
+    assert INVALID == json.loads(body)["code"]
+
+
+async def test_error_of_a_service(gateway, shop) -> None:
+    """A service's refusal keeps its code, its reason and all details."""
+
+    def refuse(request: Any) -> None:
+        raise errors.Reason(8, "TOO_MANY_TRIES")("wait\nlong", field="email", retry_after_s=60, left="0")
+
+    shop.answers["LoginByEmail"] = refuse
+    answer = await gateway.call("POST", LOGIN, json={})
+    details = answer.is_error(429, 8, "TOO_MANY_TRIES")
+    assert "wait\nlong" == answer.body["message"]
+    assert {"left": "0"} == details["ErrorInfo"]["metadata"]
+    assert "email" == details["BadRequest"]["fieldViolations"][0]["field"]
+    assert "60s" == details["RetryInfo"]["retryDelay"]
+
+
+async def test_error_without_a_reason(gateway, shop) -> None:
+    """What fails in a service without a reason of ours keeps its text to itself."""
+
+    def fail(request: Any) -> None:
+        raise ValueError("SELECT secret FROM users")
+
+    shop.answers["LoginByEmail"] = fail
+    answer = await gateway.call("POST", LOGIN, json={})
+    answer.is_error(500, 2, "INTERNAL")
+    assert b"secret" not in answer.raw
+
+
+def _new_service() -> ServiceDescriptor:
+    """A contract that nobody has seen before, with a route in each form."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="abacus/parcels/v1/parcels.proto", package="abacus.parcels.v1", syntax="proto3",
+        dependency=["google/api/annotations.proto", "abacus/access/v1/access.proto"],
+    )  # fmt: skip
+    text = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+    one = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+    for name in ("Request", "Response"):
+        file.message_type.add(name=name).field.add(name="parcel_name", number=1, type=text, label=one)
+    rpc = file.service.add(name="ParcelsService").method.add(
+        name="GetParcel", input_type=".abacus.parcels.v1.Request", output_type=".abacus.parcels.v1.Response"
+    )
+    rpc.options.Extensions[access_pb2.access].public = True
+    rule = rpc.options.Extensions[annotations_pb2.http]
+    rule.get = "/api/v1/parcels/{parcel_name}"
+    rule.additional_bindings.add(post="/api/v1/parcels:find", body="*")
+    rule.additional_bindings.add(get="/api/v1/shelves/{parcel_name=of/*}")
+    pool = descriptor_pool.DescriptorPool()
+
+    def add(known: FileDescriptor) -> None:
+        for needed in known.dependencies:
+            add(needed)
+        pool.AddSerializedFile(known.serialized_pb)
+
+    add(annotations_pb2.DESCRIPTOR)
+    add(access_pb2.DESCRIPTOR)
+    return pool.AddSerializedFile(file.SerializeToString()).services_by_name["ParcelsService"]
+
+
+async def test_new_rpc_appears_by_itself(open_gateway, shop) -> None:
+    """A service added to the contracts is served by gRPC and by each of its routes, with nothing else written."""
+    service = _new_service()
+    backend = type(shop)(free_ports(("parcels",))["parcels"])
+    await backend.start([service])
+    async with open_gateway({"parcels": backend.port}, [service]) as gateway:
+        assert 200 == (await gateway.call("GET", "/api/v1/parcels/box")).status
+        assert "box" == backend.request.parcel_name
+        assert 200 == (await gateway.call("GET", "/api/v1/shelves/of/wood")).status
+        assert "of/wood" == backend.request.parcel_name
+        assert 200 == (await gateway.call("POST", "/api/v1/parcels:find", json={"parcelName": "x"})).status
+        assert "x" == backend.request.parcel_name
+        (await gateway.call("POST", "/api/v1/parcels:find", json={"no": 1})).is_error(400, INVALID, "MALFORMED_REQUEST")
+        answer = await gateway.web("abacus.parcels.v1.ParcelsService/GetParcel", backend.request)
+        assert 200 == answer.status
+        assert 4 == len(backend.seen)
+    await backend.stop()
+
+
+def test_rpc_without_a_policy_is_refused() -> None:
+    """No configuration is made where an RPC does not say who may call it."""
+    service = _new_service()
+    bare = descriptor_pb2.FileDescriptorProto.FromString(service.file.serialized_pb)
+    bare.service[0].method[0].options.ClearExtension(access_pb2.access)
+    pool = descriptor_pool.DescriptorPool()
+    for known in contracts.descriptor_set([service]).file:
+        pool.AddSerializedFile((bare if known.name == bare.name else known).SerializeToString())
+    with pytest.raises(ValueError, match="GetParcel does not say who may call it"):
+        contracts.is_public(pool.FindServiceByName(service.full_name).methods[0])
