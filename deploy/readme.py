@@ -37,7 +37,7 @@ _TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _SHORTENED = {
     r"eyJ[\w.-]+": "eyJ…",
     r"rt_[\w-]+": "rt_…",
-    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22}": "01a1fe5e-…",
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}": "01a1fe5e-…",
     r"curl/[\d.]+": "curl",
 }
 

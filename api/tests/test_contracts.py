@@ -55,3 +55,14 @@ def test_stale_generated_code_is_found(api):
     stale = subprocess.run(check, cwd=api, capture_output=True, text=True, check=False)
     assert 1 == stale.returncode
     assert "loms_pb2.py" in stale.stderr
+
+
+@pytest.mark.parametrize("left", ["", "option (abacus.access.v1.access) = {};", "option deprecated = true;"])
+def test_an_rpc_without_a_policy_is_found(api, left):
+    """Neither made nor checked: who may call an RPC must be said, by something that lets somebody in."""
+    spoil(api, "option (abacus.access.v1.access) = {public: true};", left)
+    for arguments in ((), ("--check",)):
+        made = [sys.executable, "api/generate.py", *arguments]
+        refused = subprocess.run(made, cwd=api, capture_output=True, text=True, check=False)
+        assert 1 == refused.returncode
+        assert "no policy: abacus.loms.v1.LomsService/Stocks must say who may call" in refused.stderr

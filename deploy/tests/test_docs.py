@@ -13,6 +13,7 @@ from google.rpc import code_pb2
 import kit.errors
 from abacus.access.v1 import access_pb2
 from deploy import readme
+from deploy.gateway.replies import REPLIES
 from deploy.native.parts import REPO, SERVICES, TOPICS
 from kit.calls import access_of
 from kit.errors import Reason
@@ -48,6 +49,8 @@ def test_every_reason_is_in_the_contracts() -> None:
         for owner, module in modules.items()
         for reason in reasons(module)
     }
+    named = {reason for reason, _, _ in known}
+    known |= {(one.reason, code_pb2.Code.Name(one.code), "gateway") for one in REPLIES if one.reason not in named}
     assert known == {(reason, code, owner) for reason, code, owner, _ in rows(CONTRACTS, "## Errors")}
 
 
