@@ -20,7 +20,7 @@ class Sizes:
     users: int  # who may buy while processes are killed; one order each
     repeats: int  # of each way in which a request comes again
     lag_seconds: int  # 50 orders each
-    lag_rounds: int  # something else on the machine may spoil a short one, but not each
+    lag_rounds: int  # of what is timed: something else on the machine may spoil a short one, but not each
     mutations: int  # of each RPC's request
     guesses: int  # at accounts that exist, and as many at others
     key_changes: int  # of the keys that sign access tokens
