@@ -22,6 +22,7 @@ from deploy.native.home import scratch_home
 from deploy.native.parts import PORTS, REPO, SERVICES, setting
 from deploy.native.stack import free_ports
 from kit.calls import access_of
+from kit.client import service_of
 from kit.settings import ServiceSettings
 
 README = REPO / "README.md"
@@ -73,7 +74,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _grpcurl(method: str, body: str) -> str:
-    name = method.split(".")[1]
+    name = service_of(method)
     contract = importlib.import_module(f"abacus.{name}.v1.{name}_pb2").DESCRIPTOR
     service, _, rpc = method.rpartition("/")
     is_public = access_of(contract.services_by_name[service.rpartition(".")[2]].methods_by_name[rpc]).public

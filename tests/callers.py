@@ -102,9 +102,14 @@ async def told(call: Awaitable[T]) -> tuple[str, T | None]:
     try:
         return "OK", await call
     except grpc.aio.AioRpcError as error:
-        status = rpc_status.from_call(error)
-        named = from_status(status) if status else None
-        return named.reason if named else error.code().name, None
+        return reason_of(error), None
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The reason of a refusal; its code where it has none of ours."""
+    status = rpc_status.from_call(error)
+    named = from_status(status) if status else None
+    return named.reason if named else error.code().name
 
 
 def order(user: int, *items: tuple[int, int], request_id: str = "") -> loms_pb2.CreateOrderRequest:

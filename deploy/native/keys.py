@@ -2,7 +2,7 @@
 
 <service>.key                        private, PEM: signs what the service says to its peers
 local.key                            the developer's own, for work on this machine
-service-keys.json                    public keys of all of these by name, for every service
+service-keys.json                    public keys of all of these by name: sets, so that old and new may overlap
 identity-vault.key                   encrypts identity's signing keys in its database
 notifications-seal.{private,public}.json    JWKs: what only notifications may read
 """

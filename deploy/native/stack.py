@@ -105,7 +105,6 @@ class Shop:
         self.ports = dict(ports)
         self.parts = dict(parts)
         self._settings = dict(env)
-        keys.make(self.home)
         self.processes = {name: self._process(part) for name, part in self.parts.items()}
         # What must outlive each of them, to the root.
         self._needs = {name: set(chosen([name])) - {name} for name in self.parts}
@@ -161,6 +160,7 @@ class Shop:
             StackError: a port is taken, or a part failed; what was started is left to `stop`.
         """
         await self._refuse_taken_ports()
+        keys.make(self.home)
         ready = {name: asyncio.Event() for name in self.parts}
 
         async def bring_up(part: Part) -> None:

@@ -16,6 +16,7 @@ from deploy import readme
 from deploy.gateway.replies import REPLIES
 from deploy.native.parts import REPO, SERVICES, TOPICS
 from kit.calls import access_of
+from kit.client import service_of
 from kit.errors import Reason
 
 CONTRACTS = (REPO / "docs" / "contracts.md").read_text()
@@ -64,7 +65,7 @@ def test_every_rpc_is_in_the_contracts(service: ServiceDescriptor) -> None:
     table = rows(CONTRACTS, f"### {service.full_name}")
     wanted = [(method.name, who(access_of(method))) for method in service.methods]
     assert wanted == [(rpc, admitted) for rpc, admitted, *_ in table]
-    owner = service.full_name.split(".")[1]
+    owner = service_of(service.full_name)
     named = {reason for *_, own in table for reason in own.split(", ") if reason}
     assert named == {reason for reason, _, of, _ in rows(CONTRACTS, "## Errors") if of == owner}
 

@@ -103,12 +103,14 @@ def access_of(rpc: MethodDescriptor) -> access_pb2.Access:
     """Who may call an RPC, as its contract says.
 
     Raises:
-        NoPolicyError: it does not say.
+        NoPolicyError: it does not say, or says that everybody may and yet names others.
     """
     # protoc's own type stubs take an extension for its descriptor.
     access: access_pb2.Access = rpc.GetOptions().Extensions[access_pb2.access]  # type: ignore[index]
     if not access.ListFields():
         raise NoPolicyError(f"{rpc.full_name}: the contract does not say who may call it")
+    if access.public and len(access.ListFields()) > 1:
+        raise NoPolicyError(f"{rpc.full_name}: what everybody may call names nobody else")
     return access
 
 

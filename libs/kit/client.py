@@ -34,6 +34,11 @@ _NOT_NOW = {
     grpc.StatusCode.UNKNOWN,
 }
 
+# What a peer says of our own token: our caller's is another, and he can mend nothing.
+_OUR_FAULT = {
+    reason.name for reason in (errors.TOKEN_MISSING, errors.TOKEN_INVALID, errors.TOKEN_EXPIRED, errors.NOT_ALLOWED)
+}
+
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -107,6 +112,8 @@ def _copy(message: Any) -> Any:
 def _named(error: grpc.aio.AioRpcError, method: str | bytes) -> Exception:
     status = rpc_status.from_call(error)
     named = errors.from_status(status) if status else None
+    if named and named.reason in _OUR_FAULT:
+        return RuntimeError(f"{service_of(method)} does not take our token: {named.reason}")
     if named and named.code != code_pb2.UNAVAILABLE:
         return named
     if named or error.code() in _NOT_NOW:

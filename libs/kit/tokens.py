@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import structlog
-from cachetools import LRUCache
+from cachetools import TTLCache
 from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import ECKey, KeySet
@@ -33,10 +33,12 @@ PERSON_AUDIENCE = "abacus"
 PERSON_ISSUER = "abacus-identity"
 USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 
+PERSON_TOKEN_S_MAX = 300  # whatever it says itself: a key that leaked and was withdrawn is good for no longer
 SERVICE_TOKEN_S = 60.0
 CHARACTERS_MAX = 4096
 SKEW_S = 30  # by which the clocks of two machines may differ; an expiry is not stretched by it
-REMEMBERED = 10_000  # tokens whose signature was checked: a client sends the same one for minutes
+REMEMBERED = 10_000  # tokens whose signature was checked: a client sends the same one for minutes …
+REMEMBERED_S = 30.0  # … and so long after its key was withdrawn it may still be taken
 
 KEYS_REFRESH_S = 30.0
 KEYS_ASKED_AGAIN_S = 1.0  # a token with an unknown key makes us ask, but not more often
@@ -168,9 +170,9 @@ class Verifier:
     def __init__(self, name: str, persons: PersonKeys, services: Mapping[str, KeySet]):
         self._persons = persons
         self._services = {key.kid: (service, key) for service, keys in services.items() for key in keys.keys}
-        self._person_claims = _claims(iss=PERSON_ISSUER, aud=PERSON_AUDIENCE)
+        self._person_claims = _claims("iat", iss=PERSON_ISSUER, aud=PERSON_AUDIENCE)
         self._service_claims = {service: _claims(iss=service, sub=service, aud=name) for service in services}
-        self._seen: LRUCache[str, tuple[Principal, float]] = LRUCache(REMEMBERED)
+        self._seen: TTLCache[str, tuple[Principal, float]] = TTLCache(REMEMBERED, REMEMBERED_S)
 
     async def principal(self, token: str) -> Principal:
         """For whom a token speaks.
@@ -206,6 +208,8 @@ class Verifier:
                 raise _invalid()
             claims = jwt.decode(token, persons_key, [ALGORITHM]).claims
             self._person_claims.validate(claims)
+            if claims["exp"] - claims["iat"] > PERSON_TOKEN_S_MAX:
+                raise _invalid()
             if not USER_ID.fullmatch(claims["sub"]):  # int() also takes "+17", "1_7" and digits of other scripts
                 raise _invalid()
             user = int(claims["sub"])
@@ -219,8 +223,8 @@ class Verifier:
         raise _invalid()
 
 
-def _claims(**wanted: str) -> jwt.JWTClaimsRegistry:
-    must: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("sub", "exp")}
+def _claims(*named: str, **wanted: str) -> jwt.JWTClaimsRegistry:
+    must: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("sub", "exp", *named)}
     must |= {name: {"essential": True, "value": value} for name, value in wanted.items()}
     # The leeway is for `iat`: whether it has expired is asked at each use, also of a token seen before.
     return jwt.JWTClaimsRegistry(None, SKEW_S, **must)

@@ -33,10 +33,10 @@ class Caller:
         return bool(self.token) and not self.user
 
 
-async def register(shop: stack.Shop, *, email: str = "") -> identity_pb2.Tokens:
+async def register(shop: stack.Shop, *, email: str = "", phone: str = "") -> identity_pb2.Tokens:
     """Make an account, with an address of its own where none is given."""
     request = identity_pb2.RegisterByEmailRequest(
-        first_name="Ann", email=email or f"{uuid.uuid4().hex}@mail.example", password=PASSWORD
+        first_name="Ann", email=email or f"{uuid.uuid4().hex}@mail.example", phone=phone, password=PASSWORD
     )
     async with calling("identity", shop.address("identity")) as identity:
         answer = await identity.call("RegisterByEmail", request)

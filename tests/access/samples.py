@@ -1,6 +1,5 @@
 """A valid request for every RPC of the contracts, made of its fields' names."""
 
-import importlib
 import itertools
 import uuid
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from deploy.gateway import contracts
 from deploy.native.parts import SERVICES
 
 SKU = 700_001
@@ -22,14 +22,8 @@ _LEFT_OUT = {"RequestPasswordResetRequest": {"phone"}, "UpdateMeRequest": {"id"}
 
 def rpcs() -> Iterator[MethodDescriptor]:
     """Every RPC of every service."""
-    for name in SERVICES:
-        for service in importlib.import_module(f"abacus.{name}.v1.{name}_pb2").DESCRIPTOR.services_by_name.values():
-            yield from service.methods
-
-
-def service_of(rpc: MethodDescriptor) -> str:
-    """Whose it is: `loms`."""
-    return str(rpc.full_name.split(".")[1])
+    for service in contracts.services(SERVICES):
+        yield from service.methods
 
 
 def sample(rpc: MethodDescriptor, **named: int) -> Message:

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from abacus.identity.v1 import identity_pb2
 from deploy.native import stack
@@ -19,38 +20,47 @@ SLACK = 0.05  # of the median
 SLACK_S = 0.002
 WARM_UP = 5
 
-KNOWN, UNKNOWN = "ann.known@mail.example", "ann.nobody@mail.example"
-QUESTIONS = {
-    "LoginByEmail": lambda email: identity_pb2.LoginByEmailRequest(email=email, password="not the right one"),
-    "RequestPasswordReset": lambda email: identity_pb2.RequestPasswordResetRequest(email=email),
-    "SendEmailCode": lambda email: identity_pb2.SendEmailCodeRequest(email=email),
+Target = tuple[str, str]  # an e-mail address and a phone
+KNOWN: Target = ("ann.known@mail.example", "+15550000011")
+UNKNOWN: Target = ("ann.nobody@mail.example", "+15550000022")
+WRONG = "not the right one"
+QUESTIONS: dict[str, Callable[[Target], Message]] = {
+    "LoginByEmail": lambda of: identity_pb2.LoginByEmailRequest(email=of[0], password=WRONG),
+    "LoginByPhone": lambda of: identity_pb2.LoginByPhoneRequest(phone=of[1], password=WRONG),
+    "SendEmailCode": lambda of: identity_pb2.SendEmailCodeRequest(email=of[0]),
+    "SendPhoneCode": lambda of: identity_pb2.SendPhoneCodeRequest(phone=of[1]),
+    "RequestPasswordReset": lambda of: identity_pb2.RequestPasswordResetRequest(email=of[0]),
+    "RequestPasswordReset by phone": lambda of: identity_pb2.RequestPasswordResetRequest(phone=of[1]),
 }
 
 
 @pytest.fixture(scope="session")
-async def known(shop: stack.Shop) -> str:
-    """The address of an account."""
-    await register(shop, email=KNOWN)
+async def known(shop: stack.Shop) -> Target:
+    """The addresses of an account."""
+    await register(shop, email=KNOWN[0], phone=KNOWN[1])
     return KNOWN
 
 
-@pytest.mark.parametrize("method", QUESTIONS)
-async def test_time_tells_nothing(lenient: str, known: str, method: str, figure: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_time_tells_nothing(lenient: str, known: Target, question: str, figure: Callable[[str], None]) -> None:
     """Asked in turn of an account that exists and of one that does not: the same answer, in the same time."""
     async with calling("identity", lenient) as identity:
 
-        async def ask(email: str) -> tuple[float, str]:
+        async def ask(target: Target) -> tuple[float, str]:
+            request = QUESTIONS[question](target)
             started = time.perf_counter()
-            answer = await _heard(identity.call(method, QUESTIONS[method](email)))
+            answer = await _heard(identity.call(question.partition(" ")[0], request))
             return time.perf_counter() - started, answer
 
-        for email in (known, UNKNOWN) * WARM_UP:
-            await ask(email)
+        for target in (known, UNKNOWN) * WARM_UP:
+            await ask(target)
         for _ in range(SIZES.lag_rounds):
-            tries = [(await ask(known), await ask(UNKNOWN)) for _ in range(SIZES.guesses)]
-            answers = {answer for pair in tries for _, answer in pair}
-            assert 1 == len(answers), answers
-            of_known, of_unknown = (median(pair[which][0] for pair in tries) for which in (0, 1))
+            tries: dict[Target, list[tuple[float, str]]] = {known: [], UNKNOWN: []}
+            for number in range(SIZES.guesses):
+                for target in (known, UNKNOWN) if number % 2 else (UNKNOWN, known):
+                    tries[target].append(await ask(target))
+            assert 1 == len({answer for asked in tries.values() for _, answer in asked})
+            of_known, of_unknown = (median(seconds for seconds, _ in tries[target]) for target in (known, UNKNOWN))
             figure(f"{of_known * 1000:.2f} ms known, {of_unknown * 1000:.2f} ms unknown")
             apart = abs(of_known - of_unknown)
             if apart <= (bound := max(SLACK * of_unknown, SLACK_S)):
@@ -75,7 +85,7 @@ async def _heard(call: Awaitable[Any]) -> str:
         ("auth/verify/email/confirm", {"code": "000000"}),
     ],
 )
-async def test_words_tell_nothing(shop: stack.Shop, known: str, path: str, more: dict[str, str]) -> None:
+async def test_words_tell_nothing(shop: stack.Shop, known: Target, path: str, more: dict[str, str]) -> None:
     """Asked again and again, until it is too much: each answer about an account that exists is that about none."""
     async with aiohttp.ClientSession(f"http://{shop.address('gateway')}") as http:
 
@@ -84,5 +94,5 @@ async def test_words_tell_nothing(shop: stack.Shop, known: str, path: str, more:
                 return answer.status, await answer.text()
 
         for _ in range(12):
-            assert await ask(known) == await ask(UNKNOWN)
-        assert 429 == (await ask(known))[0]
+            assert await ask(known[0]) == await ask(UNKNOWN[0])
+        assert 429 == (await ask(known[0]))[0]

@@ -18,8 +18,9 @@ from deploy.native import stack
 from deploy.native.keys import LOCAL
 from deploy.native.parts import SERVICES
 from kit.calls import access_of
+from kit.client import service_of
 from tests.access.people import Caller, person, service
-from tests.access.samples import SKU, rpcs, sample, service_of
+from tests.access.samples import SKU, rpcs, sample
 from tests.callers import calling, order, receipt, told
 
 ADMITTED = "admitted"
@@ -101,7 +102,7 @@ async def heard(scene: Scene, address: str, rpc: MethodDescriptor, caller: Calle
 @EACH
 async def test_a_service_admits_whom_the_contract_names(scene: Scene, rpc: MethodDescriptor) -> None:
     """Directly by gRPC: each kind of caller gets in, or is told why not, as the RPC's policy says."""
-    access, address = access_of(rpc), scene.shop.address(service_of(rpc))
+    access, address = access_of(rpc), scene.shop.address(service_of(rpc.full_name))
     wanted = {caller.name: verdict(access, caller) for caller in scene.callers}
     assert wanted == {caller.name: await heard(scene, address, rpc, caller) for caller in scene.callers}
 

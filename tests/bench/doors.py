@@ -8,6 +8,8 @@ import argparse
 import asyncio
 import itertools
 import json
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -29,6 +31,7 @@ CALLERS = 32
 ORDERS_PER_S = 100.0  # of a shop that is busy, not full: what waits then, waits because of the flood
 LOGINS_PER_S = 200.0  # several times what one thread of hashing can do
 ROUNDS = 5
+FLOODED_MAX = 2.0  # p99 of orders beside a flood, of that without
 
 _users = itertools.count(800_000)
 
@@ -41,7 +44,8 @@ class Figure:
     per_s: float
     p50_ms: float
     p99_ms: float
-    refused: int
+    refused: dict[str, int]
+    beside: dict[str, int]  # what the logins were told meanwhile
 
 
 Way = tuple[str, Callable[[], Awaitable[Measured]]]
@@ -59,7 +63,8 @@ async def in_turn(ways: list[Way], rounds: int) -> list[Figure]:
             round(median(one.per_s for one in measured), 1),
             round(median(one.percentile_ms(50) for one in measured), 2),
             round(median(one.percentile_ms(99) for one in measured), 2),
-            sum(one.refused.total() for one in measured),
+            dict(sum((one.refused for one in measured), Counter())),
+            dict(sum((one.beside for one in measured), Counter())),
         )
         for name, measured in seen.items()
     ]
@@ -131,7 +136,7 @@ async def flood(shop: stack.Shop, seconds: float, rounds: int) -> list[Figure]:
                     return await paced(buy, per_s=ORDERS_PER_S, seconds=seconds)
                 logins = asyncio.create_task(paced(guess, per_s=LOGINS_PER_S, seconds=seconds))
                 measured = await paced(buy, per_s=ORDERS_PER_S, seconds=seconds)
-                await logins
+                measured.beside = (await logins).refused
                 return measured
 
             return measure
@@ -164,8 +169,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each pair, in turn")
     given = parser.parse_args()
-    for figure in asyncio.run(measure(given.seconds, given.rounds)):
+    figures = asyncio.run(measure(given.seconds, given.rounds))
+    for figure in figures:
         print(json.dumps(asdict(figure)))
+    alone, *flooded = (figure for figure in figures if figure.what.startswith("CreateOrder"))
+    for figure in flooded:
+        ratio = figure.p99_ms / alone.p99_ms
+        print(f"{figure.what}: p99 is {ratio:.2f} of that alone, at most {FLOODED_MAX:g}")
+        if ratio > FLOODED_MAX:
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Measured:
     seconds: float = 0.0
     lags_s: list[float] = field(default_factory=list)  # of the calls that were answered OK
     refused: Counter[str] = field(default_factory=Counter)
+    beside: Counter[str] = field(default_factory=Counter)  # what other load was refused meanwhile
 
     @property
     def per_s(self) -> float:

@@ -122,9 +122,9 @@ async def may_call(by_contract, method, who):
 class TestContracts:
     """What a door refuses to serve at all."""
 
-    @pytest.mark.parametrize("access", [None, {}, {"public": False}, {"services": []}])
+    @pytest.mark.parametrize("access", [None, {}, {"public": False}, {"services": []}, {"public": True, "admin": True}])
     def test_a_method_without_policy_does_not_start(self, access):
-        """Also an option that says nothing, and also beside methods that have one."""
+        """Also an option that says nothing, or everybody and somebody; and also beside methods that have one."""
         service = contract(Open={"public": True}, Do=access)
         with pytest.raises(NoPolicyError, match=r"ThingService\.Do"):
             ByContract([(service, Things())], Names())

@@ -13,7 +13,7 @@ from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from kit import client
 from kit.access import Owned
 from kit.calls import Dispatcher
-from kit.errors import Error, Reason
+from kit.errors import NOT_ALLOWED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_MISSING, Error, Reason
 from kit.grpc_door import Door
 from kit.testing import policy, refused, service_key
 
@@ -218,6 +218,13 @@ class TestClient:
             await peer.ListOrder(ASK)
         assert "INTERNAL" == caught.value.reason
         assert 1 == len(servicer.calls)
+
+    @pytest.mark.parametrize("reason", [TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, NOT_ALLOWED])
+    async def test_what_a_peer_says_of_our_token_is_our_fault(self, peer, servicer, reason):
+        """Our caller has another token, which is good: he must not hear that it is not."""
+        servicer.fail(reason("no"))
+        with pytest.raises(RuntimeError, match=f"loms does not take our token: {reason.name}"):
+            await peer.ListOrder(ASK)
 
     async def test_the_callers_message_stays_as_it_is(self, peer, servicer):
         """Sent twice it is two requests, each with an id of its own."""

@@ -1,14 +1,12 @@
 """Whose a token is: what the verifier of every service takes, and all that it refuses."""
 
-import asyncio
 import base64
 import hmac
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from joserfc import jwe, jwt
@@ -16,7 +14,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from kit import tokens
 from kit.errors import Error
-from kit.tokens import RemoteKeys, ServiceKey, Verifier, service_keys
+from kit.tokens import ServiceKey, Verifier, service_keys
 
 IDENTITY = ECKey.generate_key("P-256", auto_kid=True)
 FOREIGN = ECKey.generate_key("P-256")
@@ -56,11 +54,11 @@ def header(**changes):
 
 
 def claims(**changes):
-    """Of an hour, so that the tokens below outlive a slow run of all tests."""
+    """Of the longest life that there is."""
     now = int(time.time())
     return {
         "iss": "abacus-identity", "aud": "abacus", "sub": "17", "sid": "s-1", "roles": ["customer"],
-        "iat": now, "exp": now + 3600, "jti": "j-1", **changes,
+        "iat": now, "exp": now + 300, "jti": "j-1", **changes,
     }  # fmt: skip
 
 
@@ -123,99 +121,102 @@ def deep(depth, brackets="[]"):
     return opening * depth + closing * depth
 
 
-NOW = time.time()
 ODD_KIDS = [
     "../../../dev/null", "/etc/passwd", "http://192.0.2.1/jwks.json", "x' OR '1'='1", "a" * 300, "", "\x00", "é",
     "constructor", "__proto__", 5, 1e400, None, True, ["a"], {"a": 1}, [[IDENTITY.kid]],
 ]  # fmt: skip
 
-REFUSED = {
-    "nothing": "",
-    "no token": "hello",
-    "dots": "..",
-    "another alphabet": "é.é.é",
-    "half a character": "\ud800.a.b",
-    "alg none": unsigned(),
-    "alg None": f"{b64(header(alg='None'))}.{b64(claims())}.",
-    "alg none with a signature": signed(header(alg="none"), claims()),
-    "no signature": signed(header(), claims()).rpartition(".")[0] + ".",
-    "no third part": signed(header(), claims()).rpartition(".")[0],
-    "a fourth part": signed(header(), claims()) + ".a",
-    "HS256 with the public key as PEM": as_hs256(IDENTITY.as_pem(private=False)),
-    "HS256 with the public key as DER": as_hs256(IDENTITY.as_der(private=False)),
-    "HS256 with the public key as JWK": as_hs256(json.dumps(IDENTITY.as_dict(private=False)).encode()),
-    "RS256": with_rs256(),
-    "ES384 by name": signed(header(alg="ES384"), claims()),
-    "alg of another type": signed(header(alg=["ES256"]), claims()),
-    "no alg": signed(without(header(), "alg"), claims()),
-    "a foreign key under a known kid": signed(header(), claims(), FOREIGN),
-    "a foreign key that brings itself along": signed(header(jwk=FOREIGN.as_dict(private=False)), claims(), FOREIGN),
-    "a foreign key under its own kid": signed(header(kid=FOREIGN.thumbprint()), claims(), FOREIGN),
-    "an unknown header": signed(header(cmd="x"), claims()),
-    "an unknown critical header": signed(header(crit=["exp"], exp=1), claims()),
-    "a payload that is not encoded": signed(header(b64=False, crit=["b64"]), claims()),
-    "a compressed payload": signed(header(zip="DEF"), claims()),
-    "no typ": signed(without(header(), "typ"), claims()),
-    "typ of any JWT": signed(header(typ="JWT"), claims()),
-    "typ in capitals": signed(header(typ="AT+JWT"), claims()),
-    "typ of another type": signed(header(typ=["at+jwt"]), claims()),
-    "no kid": signed(without(header(), "kid"), claims()),
-    **{f"kid {kid!r:.30}": signed(header(kid=kid), claims()) for kid in ODD_KIDS},
-    "no iss": signed(header(), without(claims(), "iss")),
-    "wrong iss": signed(header(), claims(iss="https://evil.example")),
-    "iss as list": signed(header(), claims(iss=["abacus-identity"])),
-    "no aud": signed(header(), without(claims(), "aud")),
-    "wrong aud": signed(header(), claims(aud="shop")),
-    "aud of a service": signed(header(), claims(aud="loms")),
-    "aud of another type": signed(header(), claims(aud={"abacus": 1})),
-    "no sub": signed(header(), without(claims(), "sub")),
-    **{f"sub {sub!r:.20}": signed(header(), claims(sub=sub))
-       for sub in ("", "0", "-5", "+17", " 17", "1_7", "１７", "017", "x", "9" * 20, "9" * 2000, 17, None, ["17"])},
-    "no exp": signed(header(), without(claims(), "exp")),
-    **{f"exp {exp!r:.20}": signed(header(), claims(exp=exp))
-       for exp in (None, "9999999999", True, float("nan"), float("inf"), [], {})},
-    "iat in the future": signed(header(), claims(iat=NOW + 3600)),
-    "iat of another type": signed(header(), claims(iat="now")),
-    "nbf in the future": signed(header(), claims(nbf=NOW + 3600)),
-    "roles of another type": signed(header(), claims(roles=[["admin"]])),
-    "claims that are a list": signed(header(), []),
-    "claims that are no JSON": signed(header(), "{"),
-    "claims in another encoding": signed(header(), b"\xff\xfe"),
-    "a header that is a list": signed(["alg", "typ", "kid"], claims()),
-    "a header that is a text": signed('"alg"', claims()),
-    "a header that is a number": signed("5", claims()),
-    "a header that is null": signed("null", claims()),
-    "a header that is deep": signed('{"alg": ' + deep(180) + "}", claims()),
-    "claims that are deep": signed(header(), '{"sub": ' + deep(1300) + "}"),
-    "claims that are deeper": signed(header(), deep(1300)),
-    "a header of ten kilobytes": signed(header(kid="a" * 10_000), claims()),
-    "claims of ten kilobytes": signed(header(), claims(jti="a" * 10_000)),
-    "ten kilobytes of nothing": "a" * 10_000,
-    "five parts": as_jwe(),
-    "five dots": "a.b.c.d.e",
-    "a refresh token": "rt_" + "a" * 43,
-    "a service's that is not for us": CHECKOUT.sign(["catalog"], 3600),
-    "a service's for nobody": signed(service_header(), service_claims(aud=[]), CHECKOUT._key),
-    "a service's for people's audience": CHECKOUT.sign(["abacus"], 3600),
-    "a service's without aud": signed(service_header(), without(service_claims(), "aud"), CHECKOUT._key),
-    "a service's with another's key": signed(service_header(LOMS), service_claims(), LOMS._key),
-    "a service's with another's kid": signed(service_header(LOMS), service_claims(), CHECKOUT._key),
-    "a service's with a foreign key": signed(service_header(), service_claims(), FOREIGN),
-    "a service's for another's sub": signed(service_header(), service_claims(sub="loms"), CHECKOUT._key),
-    "a service's that is unknown": signed(service_header(kid="billing"), service_claims(iss="billing"), FOREIGN),
-    "a person's with the typ of services": signed(header(typ="svc+jwt"), claims()),
-    "a service's with the typ of persons": signed(service_header(typ="at+jwt"), service_claims(), CHECKOUT._key),
-    "a person's by a service": signed(service_header(typ="at+jwt"), claims(), CHECKOUT._key),
-    "a person's by a service under identity's kid": signed(header(), claims(), CHECKOUT._key),
-    "a service's by identity": signed(header(typ="svc+jwt"), service_claims()),
-    "a service's by identity under the service's kid": signed(service_header(), service_claims()),
-}  # fmt: skip
+
+def refused_tokens():
+    """Made when they are asked for: what is wrong with them is what they say, and not that time went by."""
+    now = time.time()
+    return {
+        "nothing": "",
+        "no token": "hello",
+        "dots": "..",
+        "another alphabet": "é.é.é",
+        "half a character": "\ud800.a.b",
+        "alg none": unsigned(),
+        "alg None": f"{b64(header(alg='None'))}.{b64(claims())}.",
+        "alg none with a signature": signed(header(alg="none"), claims()),
+        "no signature": signed(header(), claims()).rpartition(".")[0] + ".",
+        "no third part": signed(header(), claims()).rpartition(".")[0],
+        "a fourth part": signed(header(), claims()) + ".a",
+        "HS256 with the public key as PEM": as_hs256(IDENTITY.as_pem(private=False)),
+        "HS256 with the public key as DER": as_hs256(IDENTITY.as_der(private=False)),
+        "HS256 with the public key as JWK": as_hs256(json.dumps(IDENTITY.as_dict(private=False)).encode()),
+        "RS256": with_rs256(),
+        "ES384 by name": signed(header(alg="ES384"), claims()),
+        "alg of another type": signed(header(alg=["ES256"]), claims()),
+        "no alg": signed(without(header(), "alg"), claims()),
+        "a foreign key under a known kid": signed(header(), claims(), FOREIGN),
+        "a foreign key that brings itself along": signed(header(jwk=FOREIGN.as_dict(private=False)), claims(), FOREIGN),
+        "a foreign key under its own kid": signed(header(kid=FOREIGN.thumbprint()), claims(), FOREIGN),
+        "an unknown header": signed(header(cmd="x"), claims()),
+        "an unknown critical header": signed(header(crit=["exp"], exp=1), claims()),
+        "a payload that is not encoded": signed(header(b64=False, crit=["b64"]), claims()),
+        "a compressed payload": signed(header(zip="DEF"), claims()),
+        "no typ": signed(without(header(), "typ"), claims()),
+        "typ of any JWT": signed(header(typ="JWT"), claims()),
+        "typ in capitals": signed(header(typ="AT+JWT"), claims()),
+        "typ of another type": signed(header(typ=["at+jwt"]), claims()),
+        "no kid": signed(without(header(), "kid"), claims()),
+        **{f"kid {kid!r:.30}": signed(header(kid=kid), claims()) for kid in ODD_KIDS},
+        "no iss": signed(header(), without(claims(), "iss")),
+        "wrong iss": signed(header(), claims(iss="https://evil.example")),
+        "iss as list": signed(header(), claims(iss=["abacus-identity"])),
+        "no aud": signed(header(), without(claims(), "aud")),
+        "wrong aud": signed(header(), claims(aud="shop")),
+        "aud of a service": signed(header(), claims(aud="loms")),
+        "aud of another type": signed(header(), claims(aud={"abacus": 1})),
+        "no sub": signed(header(), without(claims(), "sub")),
+        **{f"sub {sub!r:.20}": signed(header(), claims(sub=sub))
+           for sub in ("", "0", "-5", "+17", " 17", "1_7", "１７", "017", "x", "9" * 20, "9" * 2000, 17, None, ["17"])},
+        "no exp": signed(header(), without(claims(), "exp")),
+        **{f"exp {exp!r:.20}": signed(header(), claims(exp=exp))
+           for exp in (None, "9999999999", True, float("nan"), float("inf"), [], {})},
+        "iat in the future": signed(header(), claims(iat=now + 3600)),
+        "iat of another type": signed(header(), claims(iat="now")),
+        "nbf in the future": signed(header(), claims(nbf=now + 3600)),
+        "roles of another type": signed(header(), claims(roles=[["admin"]])),
+        "claims that are a list": signed(header(), []),
+        "claims that are no JSON": signed(header(), "{"),
+        "claims in another encoding": signed(header(), b"\xff\xfe"),
+        "a header that is a list": signed(["alg", "typ", "kid"], claims()),
+        "a header that is a text": signed('"alg"', claims()),
+        "a header that is a number": signed("5", claims()),
+        "a header that is null": signed("null", claims()),
+        "a header that is deep": signed('{"alg": ' + deep(180) + "}", claims()),
+        "claims that are deep": signed(header(), '{"sub": ' + deep(1300) + "}"),
+        "claims that are deeper": signed(header(), deep(1300)),
+        "a header of ten kilobytes": signed(header(kid="a" * 10_000), claims()),
+        "claims of ten kilobytes": signed(header(), claims(jti="a" * 10_000)),
+        "ten kilobytes of nothing": "a" * 10_000,
+        "five parts": as_jwe(),
+        "five dots": "a.b.c.d.e",
+        "a refresh token": "rt_" + "a" * 43,
+        "a service's that is not for us": CHECKOUT.sign(["catalog"], 3600),
+        "a service's for nobody": signed(service_header(), service_claims(aud=[]), CHECKOUT._key),
+        "a service's for people's audience": CHECKOUT.sign(["abacus"], 3600),
+        "a service's without aud": signed(service_header(), without(service_claims(), "aud"), CHECKOUT._key),
+        "a service's with another's key": signed(service_header(LOMS), service_claims(), LOMS._key),
+        "a service's with another's kid": signed(service_header(LOMS), service_claims(), CHECKOUT._key),
+        "a service's with a foreign key": signed(service_header(), service_claims(), FOREIGN),
+        "a service's for another's sub": signed(service_header(), service_claims(sub="loms"), CHECKOUT._key),
+        "a service's that is unknown": signed(service_header(kid="billing"), service_claims(iss="billing"), FOREIGN),
+        "a person's with the typ of services": signed(header(typ="svc+jwt"), claims()),
+        "a service's with the typ of persons": signed(service_header(typ="at+jwt"), service_claims(), CHECKOUT._key),
+        "a person's by a service": signed(service_header(typ="at+jwt"), claims(), CHECKOUT._key),
+        "a person's by a service under identity's kid": signed(header(), claims(), CHECKOUT._key),
+        "a service's by identity": signed(header(typ="svc+jwt"), service_claims()),
+        "a service's by identity under the service's kid": signed(service_header(), service_claims()),
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", refused_tokens())
 async def test_what_is_refused(what):
     """One and the same answer, whatever is wrong."""
-    error = await refusal(REFUSED[what])
+    error = await refusal(refused_tokens()[what])
     assert ("TOKEN_INVALID", 16) == (error.reason, error.code)
     assert "the token is not good for this" == error.message
 
@@ -223,8 +224,8 @@ async def test_what_is_refused(what):
 @pytest.mark.parametrize("ago_s", [1, 29, 31, 3600])
 async def test_an_expired_token_is_told_so(ago_s):
     """To the second: what clocks may differ does not stretch it."""
-    assert "TOKEN_EXPIRED" == (await refusal(signed(header(), claims(exp=NOW - ago_s)))).reason
-    late = signed(service_header(), service_claims(exp=NOW - ago_s), CHECKOUT._key)
+    assert "TOKEN_EXPIRED" == (await refusal(signed(header(), claims(exp=time.time() - ago_s)))).reason
+    late = signed(service_header(), service_claims(exp=time.time() - ago_s), CHECKOUT._key)
     assert "TOKEN_EXPIRED" == (await refusal(late)).reason
 
 
@@ -233,15 +234,42 @@ async def test_an_expired_token_of_a_stranger_is_only_invalid():
     assert "TOKEN_INVALID" == (await refusal(signed(header(), claims(exp=1), FOREIGN))).reason
 
 
-async def test_a_token_that_was_seen_expires_all_the_same():
+async def test_a_token_that_was_seen_expires_all_the_same(monkeypatch):
     """The verifier remembers that its signature was good, and asks for the time again."""
-    checks = verifier()
-    token = signed(header(), claims(exp=time.time() + 1.2))
+    checks, then = verifier(), time.time() + 20
+    token = signed(header(), claims(exp=then))
     await checks.principal(token)
-    await asyncio.sleep(1.3)
+    monkeypatch.setattr(tokens.time, "time", lambda: then)
     with pytest.raises(Error) as caught:
         await checks.principal(token)
     assert "TOKEN_EXPIRED" == caught.value.reason
+
+
+async def test_a_withdrawn_keys_tokens_are_soon_refused(monkeypatch):
+    """A token that was seen is looked at again, and its key is gone."""
+    keys = {IDENTITY.kid: IDENTITY}
+    checks = Verifier("loms", SimpleNamespace(get=lambda kid: _soon(keys.get(kid))), PUBLIC)
+    token = signed(header(), claims())
+    await checks.principal(token)
+    keys.clear()
+    await checks.principal(token)
+    checks._seen.clear()  # as its time does
+    assert tokens.REMEMBERED_S == checks._seen.ttl
+    with pytest.raises(Error) as caught:
+        await checks.principal(token)
+    assert "TOKEN_INVALID" == caught.value.reason
+
+
+async def _soon(key):
+    return key
+
+
+async def test_no_person_is_signed_for_longer_than_identity_does():
+    """Not by its key either: one that leaked is worth minutes once it is withdrawn."""
+    now = time.time()
+    await verifier().principal(signed(header(), claims(iat=now, exp=now + 300)))
+    assert "TOKEN_INVALID" == (await refusal(signed(header(), claims(iat=now, exp=now + 301)))).reason
+    assert "TOKEN_INVALID" == (await refusal(signed(header(), without(claims(), "iat")))).reason
 
 
 async def test_clocks_may_differ():
@@ -335,118 +363,6 @@ async def test_whatever_a_good_signature_covers_is_taken_or_refused(odd_header, 
     of_header = header(**odd_header) if isinstance(odd_header, dict) else odd_header
     seen = await outcome(signed(of_header, claims(**odd_claims)))
     assert seen in ("TOKEN_INVALID", "TOKEN_EXPIRED") or 17 == seen.user or str(seen.user) == odd_claims["sub"]
-
-
-class TestRemoteKeys:
-    """Identity's keys by HTTP, from a server that does what the test says."""
-
-    @pytest.fixture
-    async def identity(self):
-        """Answers with the keys of `self.answer`, counts the questions."""
-
-        async def answer(request):
-            self.asked += 1
-            await asyncio.sleep(self.slow_s)
-            if isinstance(self.answer, int):
-                raise web.HTTPInternalServerError
-            return web.Response(text=self.answer, content_type=self.content_type)
-
-        self.asked, self.slow_s, self.content_type = 0, 0.0, "application/json"
-        self.publish(IDENTITY)
-        app = web.Application()
-        app.router.add_get("/jwks", answer)
-        server = TestServer(app)
-        await server.start_server()
-        yield server
-        await server.close()
-
-    def publish(self, *keys):
-        self.answer = json.dumps({"keys": [key.as_dict(private=False) for key in keys]})
-
-    @pytest.fixture
-    async def keys(self, identity, monkeypatch):
-        monkeypatch.setattr(tokens, "KEYS_ASKED_AGAIN_S", 0.2)
-        monkeypatch.setattr(tokens, "KEYS_TIMEOUT_S", 0.3)
-        return RemoteKeys(str(identity.make_url("/jwks")))
-
-    async def test_a_key_is_asked_for_when_it_is_first_met(self, keys):
-        """Once, then it is known."""
-        for _ in range(3):
-            found = await keys.get(IDENTITY.kid)
-            assert found is not None
-            assert IDENTITY.thumbprint() == found.thumbprint()
-        assert 1 == self.asked
-
-    async def test_unknown_keys_do_not_make_a_storm(self, keys):
-        """A hundred tokens with made-up keys are one question; a moment later a new key is found."""
-        other = ECKey.generate_key("P-256", auto_kid=True)
-        assert [None] * 100 == await asyncio.gather(*(keys.get(f"kid-{number}") for number in range(100)))
-        assert 1 == self.asked
-        self.publish(IDENTITY, other)
-        assert await keys.get(other.kid) is None, "not asked again yet"
-        await asyncio.sleep(0.25)
-        assert await keys.get(other.kid) is not None
-        assert 2 == self.asked
-
-    async def test_who_waits_for_an_identity_that_hangs_waits_once(self, keys):
-        """Fifty calls at once: all are told within the time of one question."""
-        self.slow_s = 1.0
-        started = time.monotonic()
-        answers = await asyncio.gather(*(keys.get(f"kid-{number}") for number in range(50)), return_exceptions=True)
-        assert ["PEER_UNAVAILABLE"] * 50 == [error.reason for error in answers]
-        assert time.monotonic() - started < 0.8
-
-    @pytest.mark.parametrize(
-        "answer", [500, "", "[]", "null", "{", "{}", '{"keys": null}', '{"keys": 5}', '{"keys": [5]}', '{"keys": [{}]}',
-                   '{"keys": [{"kid": "a", "kty": "EC"}]}', '{"keys": [{"kid": "a", "kty": 5}]}'],
-    )  # fmt: skip
-    async def test_what_is_known_outlives_a_bad_answer(self, keys, answer):
-        """The keys stay; a key that is not known cannot be judged meanwhile; then all is well again."""
-        assert await keys.get(IDENTITY.kid) is not None
-        good, self.answer = self.answer, answer
-        await asyncio.sleep(0.25)
-        with pytest.raises(Error) as caught:
-            await keys.get("unknown")
-        assert "PEER_UNAVAILABLE" == caught.value.reason
-        assert await keys.get(IDENTITY.kid) is not None
-        self.answer = good
-        await asyncio.sleep(0.25)
-        assert await keys.get("unknown") is None
-
-    async def test_an_answer_that_is_no_json_is_a_bad_one(self, keys):
-        """A page of a proxy, say."""
-        self.content_type = "text/html"
-        with pytest.raises(Error) as caught:
-            await keys.get(IDENTITY.kid)
-        assert "PEER_UNAVAILABLE" == caught.value.reason
-
-    async def test_a_key_that_is_withdrawn_is_forgotten(self, keys, monkeypatch):
-        """The worker asks now and then, ends when it is told to, and no bad answer ends it before."""
-        monkeypatch.setattr(tokens, "KEYS_REFRESH_S", 0.02)
-        monkeypatch.setattr(tokens, "KEYS_ASKED_AGAIN_S", 0.02)
-        stop = asyncio.Event()
-        worker = asyncio.create_task(keys.run(stop))
-
-        async def asked_twice_more():
-            before = self.asked
-            async with asyncio.timeout(5):
-                while self.asked < before + 2:  # noqa: ASYNC110  # they come by wire
-                    await asyncio.sleep(0.01)
-
-        await asked_twice_more()
-        assert await keys.get(IDENTITY.kid) is not None
-        for answer in ("[]", '{"keys": null}', 500):
-            self.answer = answer
-            await asked_twice_more()
-        assert await keys.get(IDENTITY.kid) is not None
-        self.publish(FOREIGN_WITH_ID)
-        await asked_twice_more()
-        assert await keys.get(IDENTITY.kid) is None
-        stop.set()
-        await asyncio.wait_for(worker, 1)
-
-
-FOREIGN_WITH_ID = ECKey.generate_key("P-256", auto_kid=True)
 
 
 class TestServiceKeys:
