@@ -9,7 +9,6 @@ from grpc import StatusCode
 from abacus.checkout.v1 import checkout_pb2
 from checkout import cart
 from kit import requests
-from kit.errors import Reason
 from kit.testing import refused
 
 
@@ -213,18 +212,6 @@ async def test_peers_that_are_down_are_told_in_time(shop, open_shop, away):
         assert "127.0.0.1" not in error.message
     assert {sku: 1} == await shop.cart()
     await alone.delete(sku)
-
-
-async def test_a_wrong_token_for_the_catalogue_is_our_fault(open_shop, peers, instead):
-    """The caller has no token to heal: an inner error, told without its text."""
-
-    async def get_products(request):
-        raise Reason(StatusCode.UNAUTHENTICATED.value[0], "TOKEN_INVALID")("the token is wrong or missing")
-
-    shop = await open_shop(replace(peers, catalog=instead(peers.catalog, GetProducts=get_products)))
-    with refused(StatusCode.INTERNAL, "INTERNAL") as error:
-        await shop.add(await shop.goods(1))
-    assert "token" not in error.message
 
 
 @pytest.mark.parametrize("method", ["AddToCart", "DeleteFromCart"])

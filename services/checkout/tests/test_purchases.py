@@ -10,8 +10,9 @@ from grpc_status import rpc_status
 
 from abacus.checkout.v1 import checkout_pb2
 from abacus.loms.v1 import loms_pb2
+from checkout.tests.conftest import speaking
 from kit.errors import Reason, from_status
-from kit.testing import refused
+from kit.testing import refused, service_key
 
 
 async def test_a_purchase_makes_an_order_of_the_cart(shop):
@@ -291,3 +292,15 @@ async def test_bad_input_names_the_field(shop, wrong, field):
     """INVALID_ARGUMENT with a BadRequest of that field."""
     with refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field=field):
         await shop.purchase(**wrong)
+
+
+async def test_a_key_that_loms_does_not_know_is_our_fault(open_shop, addresses):
+    """The buyer's own token is good, and he can mend nothing: an inner error, told without its text; nothing is lost."""
+    async with speaking(service_key("checkout"), addresses) as strangers:
+        shop = await open_shop(strangers)
+        sku = await shop.goods(5)
+        await shop.add(sku, 2)
+        with refused(StatusCode.INTERNAL, "INTERNAL") as error:
+            await shop.purchase()
+        assert "token" not in error.message
+        assert ({sku: 2}, ["open"]) == (await shop.cart(), await shop.states())
