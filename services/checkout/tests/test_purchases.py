@@ -295,7 +295,7 @@ async def test_bad_input_names_the_field(shop, wrong, field):
 
 
 async def test_a_key_that_loms_does_not_know_is_our_fault(open_shop, addresses):
-    """The buyer's own token is good, and he can mend nothing: an inner error, told without its text; nothing is lost."""
+    """The buyer's token is good, and he can mend nothing: an inner error, told without its text; nothing is lost."""
     async with speaking(service_key("checkout"), addresses) as strangers:
         shop = await open_shop(strangers)
         sku = await shop.goods(5)
