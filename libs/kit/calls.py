@@ -4,6 +4,7 @@ Only `kit.grpc_door` and `kit.client` know gRPC. A servicer's method gets its re
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 USER_AGENT_CHARACTERS = 200
+LANGUAGES_MAX = 20  # that a caller may name
 FIELDS_MAX = 20  # named in an error: its details travel in a trailer, which has a limit of its own
 
 
@@ -274,8 +276,16 @@ def _merge_request_id(method: Method, request: Any, metadata: Mapping[str, str])
 
 
 def _language(request: Any, metadata: Mapping[str, str]) -> str:
+    """Ours that the caller likes most (RFC 9110, 12.5.4); Russian where that is none of them."""
     asked = getattr(request, "language", "") or metadata.get("accept-language", "")
-    return "en" if asked.lower().startswith("en") else "ru"
+    liked = {"ru": 0.0, "en": 0.0}
+    for one in asked.lower().split(",")[:LANGUAGES_MAX]:
+        tag, _, weight = one.partition(";q=")
+        name = tag.strip().partition("-")[0]
+        if name in liked:
+            with contextlib.suppress(ValueError):
+                liked[name] = max(liked[name], float(weight or 1))
+    return "en" if liked["en"] > liked["ru"] else "ru"
 
 
 def field_path(path_of_violation: Any) -> str:

@@ -34,6 +34,7 @@ PERSON_ISSUER = "abacus-identity"
 USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 PERSON_TOKEN_S_MAX = 300  # whatever it says itself: a key that leaked and was withdrawn is good for no longer
+SERVICE_TOKEN_S_MAX = 24 * 3600  # of the developer's own; services sign for a minute
 SERVICE_TOKEN_S = 60.0
 CHARACTERS_MAX = 4096
 SKEW_S = 30  # by which the clocks of two machines may differ; an expiry is not stretched by it
@@ -170,7 +171,7 @@ class Verifier:
     def __init__(self, name: str, persons: PersonKeys, services: Mapping[str, KeySet]):
         self._persons = persons
         self._services = {key.kid: (service, key) for service, keys in services.items() for key in keys.keys}
-        self._person_claims = _claims("iat", iss=PERSON_ISSUER, aud=PERSON_AUDIENCE)
+        self._person_claims = _claims(iss=PERSON_ISSUER, aud=PERSON_AUDIENCE)
         self._service_claims = {service: _claims(iss=service, sub=service, aud=name) for service in services}
         self._seen: TTLCache[str, tuple[Principal, float]] = TTLCache(REMEMBERED, REMEMBERED_S)
 
@@ -208,8 +209,7 @@ class Verifier:
                 raise _invalid()
             claims = jwt.decode(token, persons_key, [ALGORITHM]).claims
             self._person_claims.validate(claims)
-            if claims["exp"] - claims["iat"] > PERSON_TOKEN_S_MAX:
-                raise _invalid()
+            _check_life(claims, PERSON_TOKEN_S_MAX)
             if not USER_ID.fullmatch(claims["sub"]):  # int() also takes "+17", "1_7" and digits of other scripts
                 raise _invalid()
             user = int(claims["sub"])
@@ -219,12 +219,18 @@ class Verifier:
             service, key = self._services[kid]
             claims = jwt.decode(token, key, [ALGORITHM]).claims
             self._service_claims[service].validate(claims)
+            _check_life(claims, SERVICE_TOKEN_S_MAX)
             return Principal(service), claims["exp"]
         raise _invalid()
 
 
-def _claims(*named: str, **wanted: str) -> jwt.JWTClaimsRegistry:
-    must: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("sub", "exp", *named)}
+def _check_life(claims: Mapping[str, Any], most_s: float) -> None:
+    if not claims["exp"] - claims["iat"] <= most_s:
+        raise _invalid()
+
+
+def _claims(**wanted: str) -> jwt.JWTClaimsRegistry:
+    must: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("sub", "iat", "exp")}
     must |= {name: {"essential": True, "value": value} for name, value in wanted.items()}
     # The leeway is for `iat`: whether it has expired is asked at each use, also of a token seen before.
     return jwt.JWTClaimsRegistry(None, SKEW_S, **must)

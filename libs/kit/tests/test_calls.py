@@ -137,7 +137,21 @@ async def test_a_request_id_is_given_or_made(loms, servicer):
     assert "mine" == given.request_id
 
 
-@pytest.mark.parametrize(("accepted", "language"), [("en-US,en;q=0.9", "en"), ("ru", "ru"), ("de", "ru"), (None, "ru")])
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("en-US,en;q=0.9", "en"),
+        ("ru", "ru"),
+        ("de", "ru"),
+        (None, "ru"),
+        ("de,en;q=0.5", "en"),
+        ("en;q=0,ru", "ru"),
+        ("ru;q=0.1, EN;q=0.9", "en"),
+        ("en;q=x", "ru"),
+        ("en;q=nan", "ru"),
+        (",;q=1,", "ru"),
+    ],
+)
 async def test_the_language_is_the_callers(loms, servicer, accepted, language):
     """English where it is asked for, else Russian."""
     await loms.ListOrder(ASK, metadata=(("accept-language", accepted),) if accepted else None)

@@ -264,12 +264,15 @@ async def _soon(key):
     return key
 
 
-async def test_no_person_is_signed_for_longer_than_identity_does():
-    """Not by its key either: one that leaked is worth minutes once it is withdrawn."""
+async def test_nobody_is_signed_for_longer_than_is_usual():
+    """A person five minutes, a service a day: also by a right key, which may have leaked."""
     now = time.time()
     await verifier().principal(signed(header(), claims(iat=now, exp=now + 300)))
     assert "TOKEN_INVALID" == (await refusal(signed(header(), claims(iat=now, exp=now + 301)))).reason
     assert "TOKEN_INVALID" == (await refusal(signed(header(), without(claims(), "iat")))).reason
+    day_s = 24 * 3600
+    await verifier().principal(CHECKOUT.sign(["loms"], day_s))
+    assert "TOKEN_INVALID" == (await refusal(CHECKOUT.sign(["loms"], day_s + 2))).reason
 
 
 async def test_clocks_may_differ():
