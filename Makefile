@@ -75,5 +75,5 @@ generate: .venv/.ready ## make api/gen from api/proto
 bench: .venv/.ready ## what the doors cost, as ratios in one run; about ten minutes
 	@$(RUN) -m tests.bench.doors
 
-chaos: .venv/.ready ## kill -9, races and contention at full size, with the measured figures; about ten minutes
-	@CHAOS=full $(RUN) -m pytest tests/chaos
+chaos: .venv/.ready ## kill -9, races, forged and torn requests at full size, with the measured figures; about 20 minutes
+	@CHAOS=full $(RUN) -m pytest tests/chaos tests/access

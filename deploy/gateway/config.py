@@ -13,6 +13,7 @@ from deploy.gateway.replies import local_replies
 from deploy.gateway.routes import virtual_host
 from deploy.gateway.settings import Settings
 from deploy.gateway.xds import TYPE, address, extension, header, when
+from kit.client import service_of
 
 
 def write(
@@ -53,11 +54,11 @@ def make(
         settings: limits and names.
 
     Raises:
-        ValueError: an RPC has no policy.
+        NoPolicyError: an RPC has no policy.
         KeyError: a service has no address.
     """
     services = list(services)
-    owners = sorted({contracts.owner(service) for service in services})
+    owners = sorted({service_of(service.full_name) for service in services})
     return {
         "admin": {
             "address": address(addresses["admin"]),
@@ -90,6 +91,11 @@ def _listener(where: str, connection_manager: dict[str, Any]) -> dict[str, Any]:
         "name": "people",
         "address": address(where),
         "per_connection_buffer_limit_bytes": BODY_BYTES_MAX,
+        # It waits for a connection's first line, and so ends those on which nothing is said.
+        "listener_filters": [
+            extension("http_inspector", "extensions.filters.listener.http_inspector.v3.HttpInspector")
+        ],
+        "listener_filters_timeout": "5s",
         "filter_chains": [{"filters": [connection_manager]}],
     }
 
@@ -115,7 +121,7 @@ def _limits() -> dict[str, Any]:
     """Times and sizes of what clients may hold open."""
     return {
         "common_http_protocol_options": {
-            "idle_timeout": "300s",
+            "idle_timeout": "30s",  # between requests
             "max_stream_duration": "30s",
             "max_headers_count": 100,
         },
@@ -124,6 +130,7 @@ def _limits() -> dict[str, Any]:
             "initial_stream_window_size": 65536,
             "initial_connection_window_size": BODY_BYTES_MAX,
         },
+        "drain_timeout": "1s",  # from telling a connection that its idle time is over until its end
         "max_request_headers_kb": 32,
         "request_headers_timeout": "10s",
         "request_timeout": "20s",  # until the request is here as a whole

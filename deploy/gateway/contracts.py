@@ -1,18 +1,15 @@
-"""What the contracts say about the doors: services, RPCs, their REST routes and who may call them."""
+"""What the contracts say about the doors: services, RPCs and their REST routes."""
 
 import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.rpc import error_details_pb2, status_pb2
-
-from abacus.access.v1 import access_pb2
 
 _VARIABLE = re.compile(r"{([^={}]+)(?:=([^{}]*))?}")
 
@@ -59,23 +56,6 @@ def services(names: Iterable[str]) -> list[ServiceDescriptor]:
                 file = importlib.import_module(f"{package.__name__}.{module.name}").DESCRIPTOR
                 found += file.services_by_name.values()
     return found
-
-
-def owner(service: ServiceDescriptor) -> str:
-    """Return the name of the process that serves it: "loms" of "abacus.loms.v1.LomsService"."""
-    return str(service.full_name.split(".")[1])
-
-
-def is_public(rpc: MethodDescriptor) -> bool:
-    """Say whether everybody may call an RPC, without a token.
-
-    Raises:
-        ValueError: the contract does not say who may.
-    """
-    options: Any = rpc.GetOptions()  # its stubs know no extension
-    if not options.HasExtension(access_pb2.access):
-        raise ValueError(f"{rpc.full_name} does not say who may call it")
-    return bool(options.Extensions[access_pb2.access].public)
 
 
 def bindings(service: ServiceDescriptor) -> Iterator[Binding]:

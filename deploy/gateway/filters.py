@@ -13,6 +13,7 @@ from deploy.gateway.replies import body_refusal, unnamed
 from deploy.gateway.routes import JWT, REST, SIGNIN, TOKEN, TRANSCODER, TYP
 from deploy.gateway.settings import Settings
 from deploy.gateway.xds import TYPE, http_filter
+from kit.client import service_of
 from kit.tokens import PERSON, PERSON_AUDIENCE, PERSON_ISSUER, SERVICE
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -54,7 +55,7 @@ def _health(services: list[ServiceDescriptor]) -> dict[str, Any]:
         "health_check.v3.HealthCheck",
         pass_through_mode=False,
         headers=[{"name": ":path", "string_match": {"exact": "/health"}}],
-        cluster_min_healthy_percentages={contracts.owner(service): {"value": 1} for service in services},
+        cluster_min_healthy_percentages={service_of(service.full_name): {"value": 1} for service in services},
     )
 
 
@@ -119,12 +120,14 @@ def _signin_limit(settings: Settings) -> dict[str, Any]:
 def _jwt(services: list[ServiceDescriptor], service_keys: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     common = {
         "forward": True,  # each service checks it again
-        # Envoy would take one from the query as well, where it ends in logs.
-        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        # Envoy would take one from the query as well, where it ends in logs. What follows the scheme: that this is
+        # Bearer, in any case (RFC 9110), each service sees.
+        "from_headers": [{"name": "authorization", "value_prefix": " "}],
         "require_expiration": True,
         "clock_skew_seconds": 5,
         # To check a signature costs as much as all else here. A token that passed once passes until its time is over,
-        # even by a key that is withdrawn in between: then it is for the services to refuse it.
+        # even by a key that is withdrawn in between. The services refuse it: they check what they remember again after
+        # 30 s at most, and take no person's token that is good for more than 300 s in all.
         "jwt_cache_config": {"jwt_cache_size": 1000},
     }
     return http_filter(
@@ -147,7 +150,7 @@ def _jwt(services: list[ServiceDescriptor], service_keys: Mapping[str, Any], set
             # The developer's own; no other service comes by this door.
             "local": {
                 "issuer": "local",
-                "audiences": sorted({contracts.owner(service) for service in services}),
+                "audiences": sorted({service_of(service.full_name) for service in services}),
                 "local_jwks": {"inline_string": json.dumps(service_keys.get("local", {"keys": []}))},
                 "header_in_metadata": "local",
                 **common,

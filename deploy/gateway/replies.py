@@ -91,7 +91,7 @@ REPLIES = (
         "content-type must be application/json, or application/grpc on the paths of gRPC",
     ),
     Reply(
-        # The transcoder names the field; what else it says is about the caller's own request.
+        # The transcoder names the field, and repeats its value: rest.lua keeps the name only.
         f"{_is(HTTPStatus.BAD_REQUEST)} && ({_because(*_TRANSCODER)})",
         HTTPStatus.BAD_REQUEST, code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST",
         _SAID,

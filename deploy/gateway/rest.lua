@@ -1,13 +1,13 @@
 -- What REST asks and is answered, beside the transcoder. That skips unknown fields, takes what is not quite JSON, repeats
 -- what it does not understand (which may be a password), and knows no response_body. So it is done here.
 --
--- Put before this text by config.py:
+-- Put before this text by filters.py:
 --   TYPES    {message = {field = kind}}; kind is "string", "scalar" (whose values the transcoder checks), the name of a
 --            message, "any" (which the transcoder checks as a whole), or "list" and one of these
 --   REFUSAL  the JSON of an answer, with FIELD and MESSAGE to fill in
 --   UNNAMED  {gRPC code = the JSON of an answer}, for errors that have no reason of ours
 -- Metadata of the route:
---   body    kind of the request's body
+--   body    kind of the request's body; nil: it has none
 --   query   {field = true} for the parameters that the query may have (the transcoder lets them override the path)
 --   path    {field = true} for those that stand in the path, and so not in the body
 --   unwrap  whether the answer is its message's only field
@@ -110,33 +110,46 @@ local function check_query(path, allowed)
 end
 
 local function check_body(json, kind)
+  if not kind then refuse("", "this call takes none") end
   local at = skip(json, value(json, 1, kind, "", 0))
   if at <= #json then refuse("", "something follows after the end") end
 end
 
-function envoy_on_request(handle)
+local function check(handle)
   local route = handle:metadata()
   -- Read at once: waiting for the body ends what `route` is good for.
   local kind, query, path = route:get("body"), route:get("query"), route:get("path")
-  local fine, wrong = pcall(check_query, handle:headers():get(":path"), query)
-  local body = fine and kind and handle:body()
+  check_query(handle:headers():get(":path"), query)
+  local body = handle:body()
   if body and body:length() > 0 then
     in_path = path
-    fine, wrong = pcall(check_body, body:getBytes(0, body:length()), kind)
+    check_body(body:getBytes(0, body:length()), kind)
   end
+end
+
+-- Only names travel back, never values; what is odd in a name is left out, so that the answer stays JSON.
+local function refusal(path, text)
+  local field = path:gsub("[^%w_.%[%]-]", ""):sub(1, 200)
+  local filled = {FIELD = field, MESSAGE = (field == "" and "the body" or field) .. ": " .. text}
+  return (REFUSAL:gsub("%u+", filled))
+end
+
+function envoy_on_request(handle)
+  local fine, wrong = pcall(check, handle)
   if fine then return end
-  -- Only names travel back, never values; what is odd in a name is left out, so that the answer stays JSON.
-  local field = type(wrong) == "table" and wrong.path:gsub("[^%w_.%[%]-]", ""):sub(1, 200) or ""
-  local text = type(wrong) == "table" and wrong.text or "malformed"
-  local message = (field == "" and "the body" or field) .. ": " .. text
-  local answer = REFUSAL:gsub("FIELD", field):gsub("MESSAGE", message)
-  handle:respond({[":status"] = "400"}, answer)
+  if type(wrong) == "table" then return handle:respond({[":status"] = "400"}, refusal(wrong.path, wrong.text)) end
+  -- Our own mistake. Without pcall Envoy would pass on what nobody has checked.
+  handle:logErr(tostring(wrong))
+  handle:respond({[":status"] = "500"}, UNNAMED["13"])
 end
 
 function envoy_on_response(handle)
-  local status = handle:headers():get(":status")
+  local headers = handle:headers()
+  local status = headers:get(":status")
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
   if status == "200" and not handle:metadata():get("unwrap") then return end
-  local body = handle:body()
+  local body = handle:body()  -- waiting for it ends what `headers` is good for
   if not body then return end
   local json = body:getBytes(0, body:length())
   local changed
@@ -145,10 +158,15 @@ function envoy_on_response(handle)
   else
     -- No service of ours refuses without a reason: gRPC did it, in its own words.
     changed = UNNAMED[json:match('^{"code":(%d+),.*"details":%[%]}$') or ""]
-    -- After its first line the transcoder shows a part of the body. Of Envoy's own answers the details come first.
-    local own = '^({"code":3,"details":.*,"message":".-)'
-    local line = json:match(own .. "\\n") or json:match(own .. "\\u000a")
-    changed = changed or line and line .. '"}'
+    -- The transcoder's words name a field, with a wrong index, and repeat its value or a part of the body. Of Envoy's
+    -- own answers the details come first.
+    local said = json:match('^{"code":3,"details":.*"MALFORMED_REQUEST".*,"message":"(.*)"}')
+    if said then
+      local field = said:match("^([%w_.%[%]]+): ") or said:match('^[%w -]+ field \\"([%w_.]+)\\"') or ""
+      changed = refusal(field:gsub("%[%d+%]", ""), field == "" and "malformed" or "it cannot have this value")
+    end
+    local wait_s = (changed or json):match('"retryDelay": ?"([%d.]+)s"')
+    if wait_s then handle:headers():replace("retry-after", tostring(math.ceil(wait_s))) end
   end
   if changed then handle:headers():replace("content-length", body:setBytes(changed)) end
 end

@@ -9,6 +9,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from deploy.gateway import contracts
 from deploy.gateway.contracts import Binding
 from deploy.gateway.xds import TYPE, header
+from kit.calls import access_of
+from kit.client import service_of
 
 # Names of filters in the connection manager: routes speak of them.
 JWT, TYP, SIGNIN, REST, TRANSCODER = "jwt_authn", "token_type", "signin_limit", "rest", "grpc_json_transcoder"
@@ -19,6 +21,7 @@ TIMEOUT = "5.5s"  # a service's own 5 s and the way: so that its answer comes fi
 _ON = {"@type": TYPE + "config.route.v3.FilterConfig", "config": {}}
 _OFF = {"@type": TYPE + "config.route.v3.FilterConfig", "disabled": True}
 _NOTHING_ASKED = {JWT: _OFF, TYP: _OFF, TRANSCODER: _OFF}  # of requests that reach no service
+_IS_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _JSON = r"^$|^(?i:application/json)\s*(;.*)?$"
 
 
@@ -44,8 +47,7 @@ def virtual_host(services: Iterable[ServiceDescriptor], cors: dict[str, Any]) ->
 
 def _grpc_routes(rpc: MethodDescriptor) -> list[dict[str, Any]]:
     path = {"path": f"/{rpc.containing_service.full_name}/{rpc.name}"}
-    is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    return [_route(rpc, {**path, "headers": [is_grpc]}), _refusal(path, 415)]
+    return [_route(rpc, {**path, "headers": [_IS_GRPC]}), _refusal(path, 415)]
 
 
 def _rest_routes(bindings: list[Binding]) -> list[dict[str, Any]]:
@@ -69,6 +71,8 @@ def _rest_routes(bindings: list[Binding]) -> list[dict[str, Any]]:
                 routes.append(_route(binding.rpc, {**path, "headers": [verb, is_json]}, binding))
                 routes.append(_refusal({**path, "headers": [verb]}, 415))
             else:
+                # The transcoder would pass it on as it is, to a path that no service has.
+                routes.append(_refusal({**path, "headers": [verb, _IS_GRPC]}, 415))
                 routes.append(_route(binding.rpc, {**path, "headers": [verb]}, binding))
     # Only now: GET of /users/me may be one path's verb, and PATCH of it that of /users/{user_id}.
     for same_path in by_path.values():
@@ -84,8 +88,8 @@ def _path(binding: Binding) -> dict[str, Any]:
 
 
 def _route(rpc: MethodDescriptor, match: dict[str, Any], binding: Binding | None = None) -> dict[str, Any]:
-    service = contracts.owner(rpc.containing_service)
-    guards = _guards(service, is_public=contracts.is_public(rpc))
+    service = service_of(rpc.containing_service.full_name)
+    guards = _guards(service, is_public=access_of(rpc).public)
     metadata: dict[str, Any] = {}
     if binding is None:
         guards[TRANSCODER] = _OFF
@@ -133,7 +137,7 @@ def _preflight(any_service: ServiceDescriptor) -> dict[str, Any]:
     verb = {"name": ":method", "string_match": {"exact": "OPTIONS"}}
     return {
         "match": {"prefix": "/", "headers": [verb, *asks]},
-        "route": {"cluster": contracts.owner(any_service)},
+        "route": {"cluster": service_of(any_service.full_name)},
         "typed_per_filter_config": _NOTHING_ASKED,
     }
 

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import os
+import re
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from deploy.gateway.settings import Settings
 from deploy.native.parts import REPO, SERVICES
 from deploy.native.stack import free_ports
 from kit import errors
+from kit.calls import access_of
 from kit.testing import refused, until
 
 LOGIN = "/api/v1/auth/login/email"
@@ -49,7 +52,7 @@ async def test_every_rpc(gateway, shop, issuer) -> None:
             call = gateway.channel.unary_unary(f"/{service.full_name}/{rpc.name}")
             await call(b"", metadata=(("authorization", f"Bearer {issuer.person()}"),))
             assert rpc.name == shop.seen[-1][0]
-            if contracts.is_public(rpc):
+            if access_of(rpc).public:
                 await call(b"")
             else:
                 with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING"):
@@ -251,6 +254,28 @@ async def test_door_limit(open_gateway, shop) -> None:
         assert 5 <= sum(answer.status == 404 for answer in answers) <= 8
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("listener_filters_timeout", b""), ("idle_timeout", b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n")],
+)
+async def test_silent_connections_end(open_gateway, shop, name: str, said: bytes) -> None:
+    """Who connects and says nothing, or nothing more, is put out after a time: others want the place."""
+
+    def shortened(configuration: str) -> str:
+        found = re.search(f'"{name}": "([0-9]+)s"', configuration)
+        assert found
+        assert int(found[1]) <= 30
+        return configuration.replace(found[0], f'"{name}": "0.5s"')
+
+    async with open_gateway(change=shortened) as gateway:
+        host, _, port = gateway.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(said)
+        async with asyncio.timeout(4):
+            assert bool(said) == (b"SERVING" in await reader.read())
+        writer.close()
+
+
 @contextlib.asynccontextmanager
 async def _hanging() -> AsyncIterator[int]:
     """A server that takes connections and never says a word."""
@@ -265,12 +290,17 @@ async def _hanging() -> AsyncIterator[int]:
         yield port
 
 
+@contextlib.asynccontextmanager
+async def _away() -> AsyncIterator[int]:
+    """A port that nobody listens on, and that nobody is given meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
 async def test_service_away(open_gateway, shop, issuer) -> None:
     """A service that is down or hangs is told so, with when to come again; the others serve; health says it."""
-    async with (
-        _hanging() as hanging,
-        open_gateway({"loms": free_ports(("loms",))["loms"], "catalog": hanging}) as gateway,
-    ):
+    async with _hanging() as hanging, _away() as away, open_gateway({"loms": away, "catalog": hanging}) as gateway:
         answer = await gateway.call("GET", "/health")
         answer.is_error(503, 14, "PEER_UNAVAILABLE")
         assert 200 == (await gateway.call("GET", "/health/live")).status
@@ -281,7 +311,7 @@ async def test_service_away(open_gateway, shop, issuer) -> None:
         rpc = gateway.channel.unary_unary("/abacus.catalog.v1.CatalogService/GetProduct")
         with refused(grpc.StatusCode.UNAVAILABLE, "TIMEOUT"):
             await rpc(b"", timeout=20)
-    async with open_gateway({"identity": free_ports(("identity",))["identity"]}) as gateway:
+    async with _away() as away, open_gateway({"identity": away}) as gateway:
         answer = await gateway.call("POST", LOGIN, json={})
         details = answer.is_error(503, 14, "PEER_UNAVAILABLE")
         assert ("1", "1s") == (answer.headers["retry-after"], details["RetryInfo"]["retryDelay"])

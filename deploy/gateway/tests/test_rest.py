@@ -4,7 +4,10 @@ import asyncio
 import io
 import json
 import random
+import re
 from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +17,11 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 from abacus.access.v1 import access_pb2
 from abacus.identity.v1 import identity_pb2
-from deploy.gateway import contracts
+from deploy.gateway import config, contracts
+from deploy.gateway.settings import Settings
 from deploy.native.stack import free_ports
 from kit import errors
+from kit.calls import NoPolicyError
 
 LOGIN = "/api/v1/auth/login/email"
 JSON = {"content-type": "application/json"}
@@ -31,6 +36,7 @@ async def test_answer_is_the_field_that_the_contract_names(gateway, shop) -> Non
     )
     answer = await gateway.call("POST", LOGIN, json={"email": "a@example.com", "password": "p"})
     assert 200 == answer.status
+    assert {"content-type", "content-length", "date", "x-request-id"} == set(answer.headers)
     assert {
         "accessToken": 'a"}', "tokenType": "", "expiresIn": 300, "refreshToken": "", "refreshExpiresIn": 0,
         "userId": "17", "sessionId": "",
@@ -99,6 +105,8 @@ async def test_every_route_leads_to_its_rpc(gateway, shop, issuer) -> None:
         ("{", ""),
         ("\x00", ""),
         ('{"em\\u0061il": "a"}', "emu0061il"),
+        ('{"MESSAGE": "secret"}', "MESSAGE"),
+        ('{"FIELD%1": "secret"}', "FIELD1"),
     ],
 )
 async def test_bad_body(gateway, shop, body: str, field: str) -> None:
@@ -106,7 +114,7 @@ async def test_bad_body(gateway, shop, body: str, field: str) -> None:
     answer = await gateway.call("POST", LOGIN, data=body.encode(), headers=JSON)
     details = answer.is_error(400, INVALID, "MALFORMED_REQUEST")
     assert field == details["BadRequest"]["fieldViolations"][0]["field"]
-    assert field in answer.body["message"]
+    assert answer.body["message"].startswith(f"{field or 'the body'}: ")
     assert b"ecret" not in answer.raw
     assert b"1234567890" not in answer.raw
     assert not shop.seen
@@ -118,30 +126,71 @@ async def test_bad_body(gateway, shop, body: str, field: str) -> None:
         ("POST", "/api/v1/users/17/roles", '{"roles": "ROLE_ADMIN"}', "roles"),
         ("POST", "/api/v1/users/17/roles", '{"roles": [[1]]}', "roles[0]"),
         ("POST", "/api/v1/users/17/roles", '{"roles": ["ROLE_ADMIN", {}]}', "roles[1]"),
-        ("POST", "/api/v1/users/17/roles", '{"roles": ["ROLE_NONE"]}', "roles"),
+        ("POST", "/api/v1/users/17/roles", '{"roles": ["ROLE_ADMIN", "secret"]}', "roles"),
         ("POST", "/api/v1/users/17/roles", '{"userId": "18"}', "userId"),
         ("POST", "/api/v1/users/17/roles", '{"user_id": "17"}', "user_id"),
         ("POST", "/api/v1/users/17/roles?roles=ROLE_ADMIN", "{}", "roles"),
         ("POST", "/api/v1/users/17/roles?user_id=18", "{}", "user_id"),
-        ("POST", "/api/v1/users/x/disable", "{}", "user_id"),
+        ("POST", "/api/v1/users/secret/disable", "{}", "user_id"),
         ("PATCH", "/api/v1/users/me", '{"id": "99999999999999999999"}', "id"),
-        ("PATCH", "/api/v1/users/me", '{"id": "x"}', "id"),
+        ("PATCH", "/api/v1/users/me", '{"id": "secret"}', "id"),
+        ("PATCH", "/api/v1/users/me", '{"id": "se\\\\\\"cret: x"}', "id"),
+        ("PATCH", "/api/v1/users/me", '{"id": 01}', ""),
         ("PATCH", "/api/v1/users/me", '{"id": 1.5}', "id"),
-        ("GET", "/api/v1/users?page_size=x", "", "page_size"),
-        ("GET", "/api/v1/users?role=NONE", "", "role"),
-        ("GET", "/api/v1/users?disabled=maybe", "", "disabled"),
+        ("GET", "/api/v1/users?page_size=secret", "", "page_size"),
+        ("GET", "/api/v1/users?pageSize=secret%22%0A", "", "page_size"),
+        ("GET", "/api/v1/users?role=secret", "", "role"),
+        ("GET", "/api/v1/users?disabled=secret", "", "disabled"),
         ("GET", "/api/v1/users?unknown=1", "", "unknown"),
         ("GET", "/api/v1/users?page_size.x=1", "", "page_size"),
         ("GET", "/api/v1/users/17?user_id=18", "", "user_id"),
-        ("GET", "/api/v1/users/x", "", "user_id"),
+        ("GET", "/api/v1/users/secret", "", "user_id"),
+        ("GET", "/api/v1/users", '{"nonsense": "secret"}', ""),
+        ("GET", "/api/v1/users", '{"query": "secret"}', ""),
+        ("GET", "/api/v1/users", "secret", ""),
+        ("DELETE", "/api/v1/users/me/sessions/abc", '{"sessionId": "secret"}', ""),
         ("GET", "/api/v1/users/99999999999999999999", "", "user_id"),
     ],
 )
 async def test_bad_field(gateway, shop, issuer, verb: str, path: str, body: str, named: str) -> None:
-    """Wrong values and parameters that the RPC has not are refused by name, wherever they stand."""
+    """Wrong values, and what the RPC does not take, are refused by name wherever they stand; no value comes back."""
     answer = await gateway.call(verb, path, data=body or None, headers=JSON if body else {}, token=issuer.person())
-    answer.is_error(400, INVALID, "MALFORMED_REQUEST")
-    assert named in answer.body["message"]
+    details = answer.is_error(400, INVALID, "MALFORMED_REQUEST")
+    assert named == details["BadRequest"]["fieldViolations"][0]["field"]
+    assert answer.body["message"].startswith(f"{named or 'the body'}: ")
+    assert not re.search("secret|999|1.5|ret: x", answer.raw.decode())
+    assert not shop.seen
+
+
+async def test_no_body(gateway, shop, issuer) -> None:
+    """A call that takes no body may say that it has none, in either way, and in what form it would be."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for none in ():
+            yield none
+
+    path, token = "/api/v1/users/me/sessions/abc", issuer.person()
+    for headers in ({}, JSON, {"content-length": "0"}):
+        assert 200 == (await gateway.call("DELETE", path, headers=headers, token=token)).status
+    assert 200 == (await gateway.call("DELETE", path, headers=JSON, token=token, data=chunks())).status
+    assert [identity_pb2.EndSessionRequest(session_id="abc")] * 4 == [request for _, request, _ in shop.seen]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"), [("PATCH", "/api/v1/users/me", {}), ("GET", "/api/v1/users?role=1", None)]
+)
+async def test_failing_script_lets_nothing_pass(open_gateway, shop, issuer, verb: str, path: str, body: Any) -> None:
+    """Where the check of requests itself fails, the request is refused as our own error."""
+
+    def broken(configuration: str) -> str:
+        for sound, bad in (("local DEPTH_MAX = 32", "local DEPTH_MAX"), ("if not allowed[name", "if not none[name")):
+            assert sound in configuration
+            configuration = configuration.replace(sound, bad)
+        return configuration
+
+    async with open_gateway(change=broken) as gateway:
+        answer = await gateway.call(verb, path, json=body, token=issuer.person())
+        answer.is_error(500, 13, "INTERNAL")
     assert not shop.seen
 
 
@@ -212,6 +261,8 @@ async def test_wrong_method_and_media_type(gateway, shop) -> None:
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx"):
         answer = await gateway.call("POST", LOGIN, data=b"{}", headers={"content-type": media_type})
         answer.is_error(415, INVALID, "MEDIA_TYPE_UNSUPPORTED")
+    answer = await gateway.call("GET", "/api/v1/users/me", headers={"content-type": "application/grpc"})
+    assert (200, str(INVALID)) == (answer.status, answer.headers["grpc-status"])
     rpc = "/abacus.identity.v1.IdentityService/LoginByEmail"
     (await gateway.call("POST", rpc, json={})).is_error(415, INVALID, "MEDIA_TYPE_UNSUPPORTED")
     assert not shop.seen
@@ -252,7 +303,20 @@ async def test_error_of_a_service(gateway, shop) -> None:
     assert "wait\nlong" == answer.body["message"]
     assert {"left": "0"} == details["ErrorInfo"]["metadata"]
     assert "email" == details["BadRequest"]["fieldViolations"][0]["field"]
-    assert "60s" == details["RetryInfo"]["retryDelay"]
+    assert ("60", "60s") == (answer.headers["retry-after"], details["RetryInfo"]["retryDelay"])
+    assert not [name for name in answer.headers if name.startswith("grpc-")]
+
+
+async def test_retry_after_is_whole_seconds(gateway, shop) -> None:
+    """Who is told to wait for a part of a second waits for all of it; what a message says of waiting does not count."""
+
+    def refuse(request: Any) -> None:
+        raise errors.OVERLOADED('"retryDelay":"77s"', retry_after_s=1.2)
+
+    shop.answers["LoginByEmail"] = refuse
+    answer = await gateway.call("POST", LOGIN, json={})
+    answer.is_error(429, 8, "OVERLOADED")
+    assert "2" == answer.headers["retry-after"]
 
 
 async def test_error_without_a_reason(gateway, shop) -> None:
@@ -276,7 +340,14 @@ def _new_service() -> ServiceDescriptor:
     text = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
     one = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
     for name in ("Request", "Response"):
-        file.message_type.add(name=name).field.add(name="parcel_name", number=1, type=text, label=one)
+        message = file.message_type.add(name=name)
+        message.field.add(name="parcel_name", number=1, type=text, label=one)
+        message.field.add(name="weight", number=2, type=descriptor_pb2.FieldDescriptorProto.TYPE_INT32, label=one)
+        message.field.add(
+            name="inside", number=3, type=descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
+            type_name=f".{file.package}.{name}",
+            label=descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED,
+        )  # fmt: skip
     rpc = file.service.add(name="ParcelsService").method.add(
         name="GetParcel", input_type=".abacus.parcels.v1.Request", output_type=".abacus.parcels.v1.Response"
     )
@@ -309,7 +380,10 @@ async def test_new_rpc_appears_by_itself(open_gateway, shop) -> None:
         assert "of/wood" == backend.request.parcel_name
         assert 200 == (await gateway.call("POST", "/api/v1/parcels:find", json={"parcelName": "x"})).status
         assert "x" == backend.request.parcel_name
-        (await gateway.call("POST", "/api/v1/parcels:find", json={"no": 1})).is_error(400, INVALID, "MALFORMED_REQUEST")
+        for inside, field in (({"no": 1}, "inside[1].no"), ({"weight": "secret"}, "inside.weight")):
+            answer = await gateway.call("POST", "/api/v1/parcels:find", json={"inside": [{}, inside]})
+            details = answer.is_error(400, INVALID, "MALFORMED_REQUEST")
+            assert field == details["BadRequest"]["fieldViolations"][0]["field"]
         answer = await gateway.web("abacus.parcels.v1.ParcelsService/GetParcel", backend.request)
         assert 200 == answer.status
         assert 4 == len(backend.seen)
@@ -324,5 +398,6 @@ def test_rpc_without_a_policy_is_refused() -> None:
     pool = descriptor_pool.DescriptorPool()
     for known in contracts.descriptor_set([service]).file:
         pool.AddSerializedFile((bare if known.name == bare.name else known).SerializeToString())
-    with pytest.raises(ValueError, match="GetParcel does not say who may call it"):
-        contracts.is_public(pool.FindServiceByName(service.full_name).methods[0])
+    addresses = dict.fromkeys(("listen", "admin", "jwks", "parcels"), "127.0.0.1:1")
+    with pytest.raises(NoPolicyError, match="GetParcel"):
+        config.make(addresses, [pool.FindServiceByName(service.full_name)], {}, Path("d"), Settings())

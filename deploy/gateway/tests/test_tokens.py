@@ -100,6 +100,15 @@ async def test_let_in(gateway, shop, issuer) -> None:
         assert f"Bearer {token}" == shop.metadata["authorization"]
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER"])
+async def test_scheme_has_any_case(gateway, shop, issuer, scheme: str) -> None:
+    """`bearer` is `Bearer`, as HTTP says; a token that is not one is refused as ever."""
+    for token, status in ((issuer.person(), 200), (issuer.person(_stranger(issuer)), 401)):
+        answer = await gateway.call("GET", ME, headers={"authorization": f"{scheme} {token}"})
+        assert status == answer.status
+    assert 1 == len(shop.seen)
+
+
 async def test_public_looks_at_no_token(gateway, shop, issuer) -> None:
     """What is for everybody is so with a bad token, too."""
     for token in ("", "nonsense", issuer.person(exp=1)):
