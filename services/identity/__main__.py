@@ -5,7 +5,7 @@ import sys
 from functools import partial
 
 from abacus.identity.v1 import identity_pb2
-from identity import codes, jwks, limits, rpc, seed, users
+from identity import codes, jwks, limits, rpc, seed, sessions, users
 from identity.accounts import Accounts
 from identity.codes import Codes
 from identity.keys import Keys, VaultError
@@ -24,12 +24,12 @@ PRUNE_EVERY_S = 60.0
 
 def servicer(db: Database, keys: Keys, given: Settings) -> rpc.Identity:
     """What serves the contract."""
-    sessions = Sessions(db, keys, given)
+    opened = Sessions(db, keys, given)
     hasher = Hasher(threads=given.hash_threads, queue=given.hash_queue)
     limited = Limits(db, given, hash_key(given.vault_key_file, "limits"))
     seal = Seal(given.seal_key_file)
-    sending = Codes(db, sessions, hasher, limited, seal, given, hash_key(given.vault_key_file, "codes"))
-    return rpc.Identity(db, Accounts(db, sessions, hasher, limited), sending, sessions)
+    sending = Codes(db, opened, hasher, limited, seal, given, hash_key(given.vault_key_file, "codes"))
+    return rpc.Identity(db, Accounts(db, opened, hasher, limited), sending, opened)
 
 
 async def serve(given: Settings, command: str) -> None:
@@ -46,7 +46,7 @@ async def serve(given: Settings, command: str) -> None:
             process.work(outbox.Relay(db, given.kafka).run)
             process.every("rotate signing keys", keys.rotate_once, keys.look_every_s)
             process.every("prune outbox", partial(outbox.prune, db), PRUNE_EVERY_S)
-            process.every("prune sessions", Sessions(db, keys, given).prune, PRUNE_EVERY_S)
+            process.every("prune sessions", partial(sessions.prune, db), PRUNE_EVERY_S)
             process.every("prune codes", partial(codes.prune, db), PRUNE_EVERY_S)
             process.every("prune limits", partial(limits.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):

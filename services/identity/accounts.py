@@ -1,4 +1,4 @@
-"""Making an account, signing in, and the password. Owns the table credentials."""
+"""Making an account, signing in, and changing the password."""
 
 from abacus.identity.v1 import identity_pb2
 from identity import addresses, codes, credentials, passwords, users
@@ -6,7 +6,7 @@ from identity.errors import ACCOUNT_DISABLED, CREDENTIALS_INVALID, PASSWORD_WRON
 from identity.limits import Limits
 from identity.passwords import Hasher
 from identity.sessions import Sessions
-from identity.users import Target, User
+from identity.users import Channel, Target, User
 from kit.calls import Call
 from kit.db import Connection, Database
 from kit.errors import Error
@@ -27,6 +27,9 @@ class Accounts:
         call: Call,
     ) -> identity_pb2.Tokens:
         """Make an account and sign in; the shop is told how the person is reached, and to welcome them.
+
+        All of it or nothing, whenever the call ends. What stays of one that was refused or cut short is that it counts
+        as a try from its address; one that found no place in the queue does not even count.
 
         Raises:
             Error: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES, OVERLOADED; INVALID_FIELD of the addresses.
@@ -49,8 +52,10 @@ class Accounts:
             )
             await credentials.keep(conn, user.id, password_hash)
             await users.tell_contacts(conn, [user])
-            await users.tell_registration(conn, user, promo_id)
-            return await self._open(conn, user, call)
+            opened = await self._open(conn, user, call)
+            if channel := await self._welcoming(conn, user):
+                await users.tell_registration(conn, user, promo_id, channel)
+        return opened
 
     async def login(self, target: Target, password: str, call: Call) -> identity_pb2.Tokens:
         """Sign in. Whether there is an account, and whether it has a password, shows neither in answer nor time.
@@ -110,6 +115,15 @@ class Accounts:
             await codes.forget_tokens(conn, user_id)
             await self.sessions.end_all(conn, user_id, but=call.principal.session)
             await self.limits.give_back(conn, charges)
+
+    async def _welcoming(self, conn: Connection, user: User) -> Channel | None:
+        """How a new person is welcomed: by SMS if they have a phone and the day's money is not used up, else by e-mail.
+
+        None: not at all. Takes the last locks of the transaction.
+        """
+        if user.phone and await self.limits.take_if_free(conn, self.limits.sms(is_sent=True)):
+            return Channel.SMS
+        return Channel.EMAIL if user.email else None
 
     async def _open(self, conn: Connection, user: User, call: Call) -> identity_pb2.Tokens:
         return await self.sessions.open(conn, user.id, user.roles, address=call.address, user_agent=call.user_agent)

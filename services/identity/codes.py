@@ -96,6 +96,8 @@ class Codes:
     async def send_reset_token(self, target: Target, call: Call) -> int:
         """Send a token for a new password to who has this address; return how long it is good for, in s.
 
+        Once a person proved an address, only to those that they proved.
+
         Raises:
             Error: TOO_MANY_TRIES.
         """
@@ -106,8 +108,7 @@ class Codes:
         await self.limits.take(self.limits.sending(str(target), call.address))
         async with self.db.transaction() as conn:
             user = await users.lock_by_target(conn, target)
-            # A proven address needs no code, and an SMS costs money.
-            if user and purpose == VERIFY and user.is_verified(target.channel):
+            if user and not _is_to_get(user, purpose, target.channel):
                 user = None
             expires_at = await conn.fetchval(
                 """
@@ -192,8 +193,9 @@ class Codes:
             password_hash = await place.hash(new)
         async with self.db.transaction() as conn:
             user = await users.lock(conn, user.id)
-            # Of two with the same token one comes second; and one who was shut out meanwhile stays so.
-            if user.disabled_at or not await _use_up(conn, row.id):
+            # Of two with the same token one comes second. Meanwhile somebody may have been shut out, or have proved
+            # another address than the token's, which may be a stranger's.
+            if user.disabled_at or not user.may_reset_by(row.channel) or not await _use_up(conn, row.id):
                 raise _token_invalid()
             await credentials.keep(conn, user.id, password_hash)
             await forget_tokens(conn, user.id)
@@ -247,6 +249,11 @@ class Codes:
     def _code_hash(self, id_: uuid.UUID, code: str) -> bytes:
         # The id ties it to this row, and so to its purpose and address.
         return hmac.digest(self._key, id_.bytes + code.encode(), "sha256")
+
+
+def _is_to_get(user: User, purpose: str, channel: Channel) -> bool:
+    """Whether a person is sent what was asked for. A proven address needs no code, and an SMS costs money."""
+    return user.may_reset_by(channel) if purpose == RESET else not user.is_verified(channel)
 
 
 async def _use_up(conn: Connection, id_: uuid.UUID) -> bool:

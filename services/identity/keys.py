@@ -133,7 +133,11 @@ class Keys:
         return done
 
     async def _make_due(self, conn: Connection) -> int:
-        """Where no key can sign, the next one does at once: nobody has to wait for it, and none is kept anywhere."""
+        """Make the next key where it is time.
+
+        Where none can sign, it does at once, as nobody could sign in meanwhile. At the first start nobody keeps older
+        ones; after a lost vault key the gateway does, and refuses what the new key signs for up to its cache's time.
+        """
         (row,) = await conn.fetch(
             """
             SELECT count(*) AS signers,

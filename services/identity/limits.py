@@ -105,6 +105,18 @@ class Limits:
         if wait_s > SLACK_S:
             raise too_many_tries(wait_s)
 
+    async def take_if_free(self, conn: Connection, charges: Sequence[Charge]) -> bool:
+        """Count a try in the caller's transaction, which goes on without it where that is too many; whether it counts.
+
+        The last locks that it takes.
+        """
+        try:
+            async with conn.transaction():  # a savepoint: a refusal leaves neither a count nor a lock
+                await self.take_in(conn, charges)
+        except Error:
+            return False
+        return True
+
     async def give_back(self, conn: Connection, charges: Sequence[Charge]) -> None:
         """Take a try back that was no failure. The last locks of the caller's transaction."""
         await _move(

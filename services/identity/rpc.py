@@ -1,5 +1,8 @@
 """The wire of identity: check the request, make the call, translate the answer. No SQL here."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from abacus.identity.v1 import identity_pb2 as pb
 from identity import addresses, users
 from identity.accounts import Accounts
@@ -9,6 +12,7 @@ from identity.sessions import Sessions
 from identity.users import Channel, Target, User
 from kit.calls import Call
 from kit.db import Connection, Database
+from kit.errors import NOT_ALLOWED
 from kit.paging import Page
 
 
@@ -116,7 +120,7 @@ class Identity:
     async def ListUsers(self, request: pb.ListUsersRequest, call: Call) -> pb.ListUsersResponse:
         page = Page(request)
         async with self.db.transaction() as conn:
-            await self._require_open(conn, call)
+            await self._require_admin(conn, call)
             found = await users.newest(
                 conn,
                 query=request.query,
@@ -130,37 +134,48 @@ class Identity:
 
     async def GetUser(self, request: pb.GetUserRequest, call: Call) -> pb.GetUserResponse:
         async with self.db.transaction() as conn:
-            await self._require_open(conn, call)
+            await self._require_admin(conn, call)
             return pb.GetUserResponse(user=_user(await users.get(conn, request.user_id)))
 
     async def DisableUser(self, request: pb.DisableUserRequest, call: Call) -> pb.DisableUserResponse:
-        _refuse_yourself(request.user_id, call)
-        async with self.db.transaction() as conn:
-            await users.lock(conn, request.user_id)
-            await self._require_open(conn, call)
+        async with self._judging(request.user_id, call) as conn:
             await users.disable(conn, request.user_id, request.reason)
             await self.sessions.end_all(conn, request.user_id)
         return pb.DisableUserResponse()
 
     async def EnableUser(self, request: pb.EnableUserRequest, call: Call) -> pb.EnableUserResponse:
-        async with self.db.transaction() as conn:
-            await self._require_open(conn, call)
-            await users.lock(conn, request.user_id)
+        async with self._judging(request.user_id, call) as conn:
             await users.enable(conn, request.user_id)
         return pb.EnableUserResponse()
 
     async def SetUserRoles(self, request: pb.SetUserRolesRequest, call: Call) -> pb.SetUserRolesResponse:
-        _refuse_yourself(request.user_id, call)
-        async with self.db.transaction() as conn:
-            await users.lock(conn, request.user_id)
-            await self._require_open(conn, call)
+        async with self._judging(request.user_id, call) as conn:
             await users.set_roles(conn, request.user_id, sorted(_ROLES[role] for role in request.roles))
         return pb.SetUserRolesResponse()
 
-    async def _require_open(self, conn: Connection, call: Call) -> None:
-        """Of an administrator: one who was shut out could let themselves in again until their token expires."""
-        if call.principal.user is not None:
-            await self.sessions.require_open(conn, call.principal)
+    @contextlib.asynccontextmanager
+    async def _judging(self, user_id: int, call: Call) -> AsyncIterator[Connection]:
+        """A transaction in which a service or an administrator changes an account, which is locked, not their own.
+
+        An administrator's row is locked too, and looked at then: who was shut out or lost the role while this call
+        waited changes nothing any more.
+        """
+        judge = call.principal.user
+        if user_id == judge:
+            raise NOT_ON_YOURSELF("nobody does this to their own account")
+        async with self.db.transaction() as conn:
+            locked = await users.lock_all(conn, [user_id] if judge is None else [user_id, judge])
+            await self._require_admin(conn, call)
+            if user_id not in [user.id for user in locked]:
+                raise users.not_found(user_id)
+            yield conn
+
+    async def _require_admin(self, conn: Connection, call: Call) -> None:
+        """Of a person: their token says what they were up to five minutes ago."""
+        if call.principal.is_service:
+            return
+        if users.ADMIN not in await self.sessions.require_open(conn, call.principal):
+            raise NOT_ALLOWED("this caller may not do that")
 
 
 _ROLES: dict[pb.Role, str] = {pb.ROLE_CUSTOMER: users.CUSTOMER, pb.ROLE_ADMIN: users.ADMIN}
@@ -169,11 +184,6 @@ _ROLES: dict[pb.Role, str] = {pb.ROLE_CUSTOMER: users.CUSTOMER, pb.ROLE_ADMIN: u
 def _me(call: Call) -> int:
     assert call.principal.user is not None, "the contract admits persons only"
     return call.principal.user
-
-
-def _refuse_yourself(user_id: int, call: Call) -> None:
-    if user_id == call.principal.user:
-        raise NOT_ON_YOURSELF("nobody does this to their own account")
 
 
 def _by_email(text: str) -> Target:

@@ -145,15 +145,17 @@ class Sessions:
                 _hash(refresh_token),
             )
 
-    async def require_open(self, conn: Connection, principal: Principal) -> None:
+    async def require_open(self, conn: Connection, principal: Principal) -> Sequence[str]:
         """Refuse the access token of a session that is over: elsewhere it is good until it expires.
+
+        Returns the person's roles as they are now: the token tells those of when it was made.
 
         Raises:
             Error: SESSION_ENDED.
         """
-        is_open = await conn.fetchval(
+        roles: Sequence[str] | None = await conn.fetchval(
             """
-            SELECT true
+            SELECT roles
               FROM sessions
               JOIN users ON users.id = sessions.user_id
              WHERE sessions.id = $1
@@ -165,8 +167,9 @@ class Sessions:
             _uuid(principal.session),
             principal.user,
         )
-        if not is_open:
+        if roles is None:
             raise SESSION_ENDED("this session has ended, sign in again")
+        return roles
 
     async def of_user(self, conn: Connection, user_id: int, current: str) -> list[identity_pb2.Session]:
         """The open sessions of a person, the last used first, at most 100; `current` is the one that asks."""
@@ -241,38 +244,6 @@ class Sessions:
         )
         return len(rows)
 
-    async def prune(self) -> int:
-        """Delete tokens and sessions that have expired, one batch; return how many."""
-        tokens = await self.db.pool.fetch(
-            """
-            DELETE FROM refresh_tokens
-             WHERE hash IN (
-                   SELECT hash
-                     FROM refresh_tokens
-                    WHERE expires_at < clock_timestamp()
-                    ORDER BY expires_at
-                    LIMIT $1)
-            RETURNING 1
-            """,
-            PRUNE_BATCH,
-        )
-        # None of its tokens is left, or few: they expire no later than it. Who prolongs it holds its row.
-        sessions = await self.db.pool.fetch(
-            """
-            DELETE FROM sessions
-             WHERE id IN (
-                   SELECT id
-                     FROM sessions
-                    WHERE expires_at < clock_timestamp()
-                    ORDER BY expires_at
-                    LIMIT $1
-                      FOR UPDATE SKIP LOCKED)
-            RETURNING 1
-            """,
-            PRUNE_BATCH,
-        )
-        return len(tokens) + len(sessions)
-
     async def _issue(self, conn: Connection, session: asyncpg.Record, roles: Sequence[str]) -> identity_pb2.Tokens:
         refresh_token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         await conn.execute(
@@ -291,6 +262,39 @@ class Sessions:
             user_id=session["user_id"],
             session_id=session_id,
         )
+
+
+async def prune(db: Database) -> int:
+    """Delete tokens and sessions that have expired, one batch; return how many."""
+    tokens = await db.pool.fetch(
+        """
+        DELETE FROM refresh_tokens
+         WHERE hash IN (
+               SELECT hash
+                 FROM refresh_tokens
+                WHERE expires_at < clock_timestamp()
+                ORDER BY expires_at
+                LIMIT $1)
+        RETURNING 1
+        """,
+        PRUNE_BATCH,
+    )
+    # None of its tokens is left, or few: they expire no later than it. Who prolongs it holds its row.
+    sessions = await db.pool.fetch(
+        """
+        DELETE FROM sessions
+         WHERE id IN (
+               SELECT id
+                 FROM sessions
+                WHERE expires_at < clock_timestamp()
+                ORDER BY expires_at
+                LIMIT $1
+                  FOR UPDATE SKIP LOCKED)
+        RETURNING 1
+        """,
+        PRUNE_BATCH,
+    )
+    return len(tokens) + len(sessions)
 
 
 def _hash(refresh_token: str) -> bytes:

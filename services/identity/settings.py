@@ -63,7 +63,7 @@ class Settings(ServiceSettings):
         "60/60,3000/86400", description="codes and reset tokens asked for from one address, count/seconds"
     )
     sms_in_all: Rates = Field(
-        "10000/86400", description="codes and reset tokens by SMS, count/seconds: they cost money"
+        "10000/86400", description="codes, reset tokens and welcomes by SMS, count/seconds: they cost money"
     )
     failures_per_pair: Rates = Field(
         "10/300", description="wrong passwords of one login or account from one address, count/seconds"

@@ -4,8 +4,6 @@ Whoever changes a person locks their row first: so the events of one person are 
 users, then credentials and codes, then sessions, then limits.
 """
 
-import re
-import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from abacus.identity.v1 import events_pb2
+from identity import search
 from identity.errors import USER_EXISTS, USER_NOT_FOUND
 from kit import outbox
 from kit.db import Connection
@@ -68,6 +67,10 @@ class User:
         """Whether the person proved that they are reached so."""
         return self.email_verified if channel is Channel.EMAIL else self.phone_verified
 
+    def may_reset_by(self, channel: Channel) -> bool:
+        """Whether what is sent so may set a new password: by a proven address, or by any where none is proved."""
+        return self.is_verified(channel) or not (self.email_verified or self.phone_verified)
+
 
 _COLUMNS = """
     users.id, first_name, last_name, coalesce(email, '') AS email, coalesce(phone, '') AS phone,
@@ -90,7 +93,7 @@ async def add(
     row = await conn.fetchrow(
         f"""
         INSERT INTO users (first_name, last_name, email, phone, language, promo_id, search)
-        VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, array_to_tsvector($7))
+        VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, $7::tsvector)
             ON CONFLICT DO NOTHING
         RETURNING {_COLUMNS}, promo_id
         """,  # noqa: S608  # a constant
@@ -100,7 +103,7 @@ async def add(
         phone,
         language,
         uuid.uuid4(),
-        words(first_name, last_name, email, phone),
+        search.vector(first_name, last_name, email, phone),
     )
     if row is None:
         raise await _taken(conn, email)
@@ -136,10 +139,7 @@ async def add_with_ids(conn: Connection, contacts: Sequence[events_pb2.Contact])
         [contact.email for contact in contacts],
         [contact.phone for contact in contacts],
         [contact.language or "ru" for contact in contacts],
-        [
-            " ".join(map(_lexeme, words(contact.first_name, contact.last_name, contact.email, contact.phone)))
-            for contact in contacts
-        ],
+        [search.vector(contact.first_name, contact.last_name, contact.email, contact.phone) for contact in contacts],
     )
     await conn.execute(
         """
@@ -157,10 +157,26 @@ async def lock(conn: Connection, user_id: int) -> User:
     Raises:
         Error: USER_NOT_FOUND.
     """
-    row = await conn.fetchrow(f"SELECT {_COLUMNS} FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)  # noqa: S608
-    if row is None:
+    locked = await lock_all(conn, [user_id])
+    if not locked:
         raise not_found(user_id)
-    return User(**row)
+    return locked[0]
+
+
+async def lock_all(conn: Connection, user_ids: Sequence[int]) -> list[User]:
+    """Read those of these people that there are, whom nobody else changes until the transaction ends."""
+    # In order of ids: two administrators who judge each other wait, and do not deadlock.
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS}
+          FROM users
+         WHERE id = ANY($1)
+         ORDER BY id
+           FOR NO KEY UPDATE
+        """,  # noqa: S608  # a constant
+        user_ids,
+    )
+    return [User(**row) for row in rows]
 
 
 async def get(conn: Connection, user_id: int) -> User:
@@ -207,7 +223,7 @@ async def change(conn: Connection, user: User, *, first_name: str, last_name: st
            SET first_name = $2,
                last_name = $3,
                language = $4,
-               search = array_to_tsvector($5)
+               search = $5::tsvector
          WHERE id = $1
         RETURNING {_COLUMNS}
         """,  # noqa: S608  # a constant
@@ -215,7 +231,7 @@ async def change(conn: Connection, user: User, *, first_name: str, last_name: st
         first_name,
         last_name,
         language,
-        words(first_name, last_name, user.email, user.phone),
+        search.vector(first_name, last_name, user.email, user.phone),
     )
     assert row is not None, "locked"
     changed = User(**row)
@@ -284,40 +300,14 @@ async def newest(
          ORDER BY id DESC
          LIMIT $6
         """,  # noqa: S608  # a constant
-        _prefixes(query),
-        int(query) if re.fullmatch(r"[1-9][0-9]{0,17}", query.strip()) else None,
+        search.prefixes(query),
+        search.user_id(query),
         role,
         is_disabled,
         before,
         limit,
     )
     return [User(**row) for row in rows]
-
-
-def words(first_name: str, last_name: str, email: str, phone: str) -> list[str]:
-    """What a person is found by: each word of the names, those of a double name also, the address, the digits."""
-    names = _folded(f"{first_name} {last_name}")
-    return sorted({*names.split(), *re.split(r"[\s-]+", names), email.lower(), phone.removeprefix("+")} - {""})
-
-
-def _prefixes(query: str) -> str | None:
-    """`'ann':* & '7900':*` of `Ann +7-900`; None where nothing is asked for."""
-    # A phone may be written with its marks; a lone + is a word like others.
-    asked = [_digits(word) or word for word in _folded(query).split()]
-    return " & ".join(f"{_lexeme(word)}:*" for word in asked) or None
-
-
-def _lexeme(word: str) -> str:
-    """A word as tsquery and tsvector take it from text."""
-    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
-def _digits(word: str) -> str:
-    return re.sub(r"\D", "", word) if re.fullmatch(r"[+()\d-]+", word, re.ASCII) else ""
 
 
 async def tell_contacts(conn: Connection, people: Sequence[User]) -> None:
@@ -337,12 +327,12 @@ async def tell_contacts(conn: Connection, people: Sequence[User]) -> None:
     await outbox.append_many(conn, CONTACT_TOPIC, [(contact.username, contact) for contact in contacts])
 
 
-async def tell_registration(conn: Connection, user: User, promo_id: uuid.UUID) -> None:
-    """Publish that a person, who is locked, is to be welcomed: by SMS where they have a phone."""
+async def tell_registration(conn: Connection, user: User, promo_id: uuid.UUID, channel: Channel) -> None:
+    """Publish that a person, who is locked, is to be welcomed this way."""
     event = events_pb2.Registration(
-        type="sms" if user.phone else "email",
-        user_phone=user.phone,
-        user_email="" if user.phone else user.email,
+        type=channel,
+        user_phone=user.phone if channel is Channel.SMS else "",
+        user_email=user.email if channel is Channel.EMAIL else "",
         promo_id=str(promo_id),
     )
     await outbox.append_many(conn, REGISTRATION_TOPIC, [(str(user.id), event)])

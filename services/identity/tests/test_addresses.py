@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given as generated
 from hypothesis import strategies as st
 
-from identity import addresses, users
+from identity import addresses, search
 from kit.errors import Error
 
 # What notifications takes from a contact, and the table of users.
@@ -89,6 +89,6 @@ def test_what_is_taken_can_be_sent_to(text):
 @generated(st.text(max_size=30), st.text(max_size=30))
 def test_every_word_finds_its_person(first_name, last_name):
     """A search for a name as it was typed asks for words that the account has."""
-    found_by = users.words(first_name, last_name, "", "+79001234567")
-    asked = users._folded(f"{first_name} {last_name}").split()
+    found_by = search.words(first_name, last_name, "", "+79001234567")
+    asked = search._folded(f"{first_name} {last_name}").split()
     assert all(any(word.startswith(one) for word in found_by) for one in asked)

@@ -6,9 +6,9 @@ import pytest
 from grpc import StatusCode
 
 from abacus.identity.v1 import identity_pb2
-from identity import seed
-from identity.tests.conftest import PHONE, developer, person
-from kit.testing import refused
+from identity import seed, users
+from identity.tests.conftest import EMAIL, PHONE, developer, person
+from kit.testing import refused, until
 
 ADMIN, CUSTOMER = identity_pb2.ROLE_ADMIN, identity_pb2.ROLE_CUSTOMER
 
@@ -40,8 +40,16 @@ async def set_roles(house, user_id, *roles, by=None):
     await house.stub.SetUserRoles(asked, metadata=by or developer())
 
 
-async def shown(house, user_id):
-    return (await house.stub.GetUser(identity_pb2.GetUserRequest(user_id=user_id), metadata=developer())).user
+async def shown(house, user_id, by=None):
+    asked = identity_pb2.GetUserRequest(user_id=user_id)
+    return (await house.stub.GetUser(asked, metadata=by or developer())).user
+
+
+async def an_admin(house, email=EMAIL):
+    """An administrator's tokens, and the header of who has them."""
+    tokens = await house.register(email)
+    await set_roles(house, tokens.user_id, CUSTOMER, ADMIN)
+    return tokens, person(tokens, "admin", "customer")
 
 
 @pytest.fixture
@@ -173,31 +181,103 @@ async def test_roles_count_from_the_next_token_on(house):
 
 
 async def test_nobody_judges_themselves(house):
-    """An administrator neither shuts out nor promotes their own account."""
+    """An administrator neither shuts out, lets in nor promotes their own account."""
     tokens = await house.register()
     me = person(tokens, "admin")
     with refused(StatusCode.FAILED_PRECONDITION, "NOT_ON_YOURSELF"):
         await disable(house, tokens.user_id, by=me)
     with refused(StatusCode.FAILED_PRECONDITION, "NOT_ON_YOURSELF"):
         await set_roles(house, tokens.user_id, CUSTOMER, by=me)
+    with refused(StatusCode.FAILED_PRECONDITION, "NOT_ON_YOURSELF"):
+        await enable(house, tokens.user_id, by=me)
     await house.me(tokens)
 
 
 async def test_an_administrator_who_was_shut_out_is_out(house):
-    """Their access token is good elsewhere until it expires; here they cannot let themselves in again."""
-    tokens, other = await house.register(), await house.register("ben@example.com")
-    me = person(tokens, "admin")
+    """Their access token is good elsewhere until it expires; here it does nothing any more."""
+    tokens, me = await an_admin(house)
+    other = await house.register("ben@example.com")
     await listed(house, by=me)
     await disable(house, tokens.user_id)
     for call in (
-        enable(house, tokens.user_id, by=me),
         listed(house, by=me),
+        shown(house, other.user_id, by=me),
+        enable(house, other.user_id, by=me),
         disable(house, other.user_id, by=me),
         set_roles(house, other.user_id, ADMIN, by=me),
     ):
         with refused(StatusCode.UNAUTHENTICATED, "SESSION_ENDED"):
             await call
     await house.me(other)
+
+
+async def test_an_administrator_who_lost_the_role_is_none(house):
+    """Though their access token names it until it expires; nor do they learn which accounts there are."""
+    tokens, me = await an_admin(house)
+    other = await house.register("ben@example.com")
+    assert [other.user_id, tokens.user_id] == await listed(house, by=me)
+    await set_roles(house, tokens.user_id, CUSTOMER)
+    before = await shown(house, other.user_id)
+    for call in (
+        listed(house, by=me),
+        shown(house, other.user_id, by=me),
+        shown(house, 404, by=me),
+        disable(house, other.user_id, by=me),
+        enable(house, other.user_id, by=me),
+        set_roles(house, other.user_id, ADMIN, by=me),
+        set_roles(house, 404, ADMIN, by=me),
+    ):
+        with refused(StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"):
+            await call
+    assert before == await shown(house, other.user_id)
+    await house.me(tokens)
+
+
+@pytest.mark.parametrize("judge", [disable, enable, set_roles])
+@pytest.mark.parametrize(
+    ("fall", "code", "reason"),
+    [
+        (lambda house, user: set_roles(house, user, CUSTOMER), StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"),
+        (disable, StatusCode.UNAUTHENTICATED, "SESSION_ENDED"),
+    ],
+)
+async def test_a_call_that_waits_is_looked_at_afterwards(house, judge, fall, code, reason):
+    """An administrator who falls while their call waits for the account does nothing with it."""
+    other = await house.register("ben@example.com")
+    tokens, me = await an_admin(house)
+    roles = (ADMIN,) if judge is set_roles else ()
+    async with house.db.transaction() as conn:
+        await users.lock(conn, other.user_id)
+        call = asyncio.create_task(judge(house, other.user_id, *roles, by=me))
+        await until(lambda: waiting(house), 1)
+        await fall(house, tokens.user_id)
+    with refused(code, reason):
+        await call
+    after = await shown(house, other.user_id)
+    assert ([CUSTOMER], False) == (list(after.roles), after.HasField("disabled_at"))
+
+
+async def test_of_two_who_demote_each_other_one_is_first(house):
+    """The other is no administrator by then; neither waits for the other for ever."""
+    (one, by_one), (two, by_two) = await an_admin(house), await an_admin(house, "ben@example.com")
+    for _ in range(8):
+        results = await asyncio.gather(
+            set_roles(house, two.user_id, CUSTOMER, by=by_one),
+            set_roles(house, one.user_id, CUSTOMER, by=by_two),
+            return_exceptions=True,
+        )
+        (error,) = [result for result in results if result is not None]
+        with refused(StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"):
+            raise error
+        for tokens in (one, two):
+            await set_roles(house, tokens.user_id, ADMIN)
+
+
+async def waiting(house):
+    """How many calls wait for a row that another holds."""
+    return await house.db.pool.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
 
 
 async def test_what_is_not_there(house):

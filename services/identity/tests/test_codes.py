@@ -240,6 +240,34 @@ class TestReset:
         with refused(StatusCode.INVALID_ARGUMENT, "RESET_TOKEN_INVALID", field="reset_token"):
             await house.reset(secret.code)
 
+    async def test_once_an_address_is_proved_only_proved_ones_reset(self, house):
+        """The other may be a stranger's: the answer is the same, and nothing is sent to it."""
+        await house.register(phone=PHONE)
+        await house.send()
+        await house.confirm(await house.code())
+        proved, unproved, nobodys = [
+            await house.ask_reset(**target)
+            for target in ({"email": EMAIL}, {"phone": PHONE}, {"phone": "+79000000009"})
+        ]
+        assert proved == unproved == nobodys
+        assert [EMAIL, EMAIL] == [secret.address for _, secret in await house.letters()]
+        await house.send_sms()
+        code = await house.code()
+        await house.stub.ConfirmPhone(identity_pb2.ConfirmPhoneRequest(phone=PHONE, code=code))
+        await house.ask_reset(phone=PHONE)
+        await house.reset(await house.code())
+
+    async def test_a_token_is_void_when_another_address_is_proved(self, house):
+        """Also one that was sent before."""
+        await house.register(phone=PHONE)
+        await house.ask_reset(phone=PHONE)
+        token = await house.code()
+        await house.send()
+        await house.confirm(await house.code())
+        with refused(StatusCode.INVALID_ARGUMENT, "RESET_TOKEN_INVALID", field="reset_token"):
+            await house.reset(token)
+        await house.login()
+
     async def test_a_refused_password_leaves_the_token(self, house):
         """Too common, or the person's own name: the token is good for another try."""
         await house.register(first_name="Bartholomew")

@@ -21,6 +21,7 @@ from kit.tokens import RemoteKeys, Verifier
 
 HOUR_S = 3600.0
 LIFE_S = 30 * 24 * HOUR_S
+LATE_MIN = 20
 
 
 @pytest.fixture
@@ -236,7 +237,7 @@ async def test_no_token_fails_while_keys_rotate_under_load(db, tmp_path, monkeyp
     lives = {"key_life_s": 2.2, "key_ahead_s": 2.0, "access_token_s": 4}
     replicas = [await keys_of(db, tmp_path, **lives) for _ in range(2)]
     stop = asyncio.Event()
-    kids, failures, late, checks, withdrawn = [], [], [], 0, set()
+    kids, failures, late, late_taken, checks, withdrawn = [], [], [], 0, 0, set()
 
     async with AsyncExitStack() as opened:
         tasks = await opened.enter_async_context(asyncio.TaskGroup())
@@ -259,11 +260,15 @@ async def test_no_token_fails_while_keys_rotate_under_load(db, tmp_path, monkeyp
                 try:  # a verifier that has not seen the token before
                     await Verifier("loms", cache, {}).principal(token)
                 except Exception as error:
-                    failures.append((kid_of(token), repr(error)))
+                    if time.time() < expiry_of(token):  # a busy machine may come too late
+                        failures.append((kid_of(token), repr(error)))
+                    return False
+            return True
 
         async def check_late(token):
+            nonlocal late_taken
             await asyncio.sleep(expiry_of(token) - time.time() - 0.3)
-            await check(token)
+            late_taken += await check(token)
 
         async def client():
             while not stop.is_set():
@@ -281,7 +286,7 @@ async def test_no_token_fails_while_keys_rotate_under_load(db, tmp_path, monkeyp
                 await asyncio.sleep(0.01)
         clients = [asyncio.create_task(client()) for _ in range(6)]
         async with asyncio.timeout(60):
-            while len(kids) < 6 and not failures:  # noqa: ASYNC110  # the clients fill it
+            while (len(kids) < 6 or late_taken < LATE_MIN) and not failures:  # noqa: ASYNC110  # the clients fill it
                 await asyncio.sleep(0.05)
         for one in clients:
             one.cancel()
@@ -290,6 +295,7 @@ async def test_no_token_fails_while_keys_rotate_under_load(db, tmp_path, monkeyp
 
     assert [] == failures[:5]
     assert len(kids) >= 6
+    assert late_taken >= LATE_MIN, "tokens of the last moment"
     assert checks > 2000
     assert withdrawn, "old keys went while the load was on"
 

@@ -1,17 +1,21 @@
 """How often something may be tried."""
 
 import asyncio
+import contextlib
+import json
+import math
 
+import grpc
 import pytest
 from grpc import StatusCode
 from hypothesis import given as generated
 from hypothesis import strategies as st
 
 from abacus.identity.v1 import identity_pb2
-from identity import limits
+from identity import limits, users
 from identity.limits import Charge, Limits
 from identity.settings import Settings
-from identity.tests.conftest import EMAIL, OTHER_PASSWORD, PHONE
+from identity.tests.conftest import EMAIL, OTHER_PASSWORD, PASSWORD, PHONE
 from kit.errors import Error
 from kit.settings import read
 from kit.testing import refused
@@ -170,7 +174,7 @@ class TestDoor:
             "failures_per_pair": "2/300",
             "failures_per_target": "50/3600",
             "failures_per_address": "8/60",
-            "sms_in_all": "2/86400",
+            "sms_in_all": "3/86400",
             "sends_per_address": "7/3600",
         }
 
@@ -248,7 +252,7 @@ class TestDoor:
             await house.send("anna7@example.com")
 
     async def test_sms_cost_money(self, house):
-        """Two in all, and then none for anybody, though e-mails go on."""
+        """Three in all, the welcome is one, and then none for anybody, though e-mails go on."""
         await house.register_by_phone(email=EMAIL)
         await house.send_sms("+79000000001")
         await house.send_sms("+79000000002")
@@ -259,6 +263,58 @@ class TestDoor:
                 await house.send_sms(phone)
         await house.ask_reset(email=EMAIL)
         assert 3 == len(await house.letters())
+
+
+class TestWelcomes:
+    """Welcomes by SMS cost money as well."""
+
+    @pytest.fixture
+    def overrides(self):
+        return {"sms_in_all": "2/86400"}
+
+    async def test_are_sent_by_email_or_not_at_all_when_it_is_used_up(self, house):
+        """Who registers gets an account and a gift all the same; e-mails and those who are refused cost nothing."""
+        await house.register()
+        await house.register_by_phone("+79000000001", email="one@example.com")
+        for _ in range(3):
+            with refused(StatusCode.ALREADY_EXISTS):
+                await house.register_by_phone("+79000000001")
+        for phone, email in (("+79000000002", ""), ("+79000000003", "three@example.com"), ("+79000000004", "")):
+            await house.register_by_phone(phone, email=email)
+        assert [
+            ("email", "", EMAIL),
+            ("sms", "+79000000001", ""),
+            ("sms", "+79000000002", ""),
+            ("email", "", "three@example.com"),
+        ] == [welcome[:3] for welcome in await welcomes(house)]
+        assert 5 == len(await house.events(users.CONTACT_TOPIC))
+        gifts = await house.db.pool.fetch("SELECT promo_id::text FROM users ORDER BY id")
+        assert [gift["promo_id"] for gift in gifts[:4]] == [welcome[3] for welcome in await welcomes(house)]
+        assert gifts[4]["promo_id"]
+        with refused(StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_TRIES"):
+            await house.send_sms("+79000000004")
+        await pass_by(house.db, 12 * 3600)  # one is free again: what was not sent was not counted
+        await house.send_sms("+79000000004")
+        assert 1 == len(await house.letters())
+
+    async def test_at_once_with_codes(self, house):
+        """As many SMS as there is money for, whatever they say; nobody waits for each other for ever."""
+        await house.register()
+        await house.db.pool.execute("UPDATE users SET phone = $1", PHONE)
+        results = await asyncio.gather(
+            *(house.register_by_phone(f"+7900000000{number}") for number in range(6)),
+            *(house.send_sms() for _ in range(4)),
+            return_exceptions=True,
+        )
+        assert [] == [result for result in results[:6] if isinstance(result, Exception)]
+        sms = [welcome for welcome in await welcomes(house) if welcome[0] == "sms"]
+        assert 2 == len(sms) + len(await house.letters())
+
+
+async def welcomes(house):
+    """What is told of those who registered: type, phone, e-mail and promo id, the oldest first."""
+    told = [json.loads(payload) for _, payload in await house.events(users.REGISTRATION_TOPIC)]
+    return [(it["type"], it["userPhone"], it["userEmail"], it["promoId"]) for it in told]
 
 
 class TestOverload:
@@ -282,3 +338,38 @@ class TestOverload:
                 assert 2 == error.retry_after_s
         assert 0 == await house.db.pool.fetchval("SELECT count(*) FROM limits WHERE free_at > clock_timestamp()")
         await house.login()
+
+    async def test_a_registration_that_does_not_fit_leaves_nothing(self, house):
+        """Neither an account nor a count against its address."""
+        addresses = [f"anna{number}@example.com" for number in range(30)]
+        results = await asyncio.gather(*(house.register(email) for email in addresses), return_exceptions=True)
+        through = sum(isinstance(result, identity_pb2.Tokens) for result in results)
+        assert 4 <= through < 30
+        assert through == await house.db.pool.fetchval("SELECT count(*) FROM users")
+        # Two rates, of a minute and of a day; the latter gives back one every 17 s.
+        used = await house.db.pool.fetchval(
+            "SELECT max(extract(epoch FROM free_at - clock_timestamp()))::float8 FROM limits"
+        )
+        assert through == math.ceil(used / (24 * 3600 / 5000))
+
+
+async def test_a_registration_cut_short_leaves_nothing_half(house):
+    """Whenever the caller gives up: the account, its password, session and events are there together or not at all."""
+    for timeout_ms in range(2, 82, 2):
+        asked = identity_pb2.RegisterByPhoneRequest(
+            first_name="Ann", phone=f"+790000010{timeout_ms:02}", password=PASSWORD
+        )
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await house.stub.RegisterByPhone(asked, timeout=timeout_ms / 1000)
+        (counts,) = await house.db.pool.fetch(
+            """
+            SELECT (SELECT count(*) FROM users) AS users,
+                   (SELECT count(*) FROM credentials) AS credentials,
+                   (SELECT count(*) FROM sessions) AS sessions,
+                   (SELECT count(*) FROM outbox WHERE topic = $1) AS contacts,
+                   (SELECT count(*) FROM outbox WHERE topic = $2) AS welcomes
+            """,
+            users.CONTACT_TOPIC,
+            users.REGISTRATION_TOPIC,
+        )
+        assert 1 == len(set(counts.values())), counts

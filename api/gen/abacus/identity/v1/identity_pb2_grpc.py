@@ -173,7 +173,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterByPhone(self, request, context):
-        """Makes an account with a phone number, signs in, and sends an SMS of welcome.
+        """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
         Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -246,7 +246,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestPasswordReset(self, request, context):
-        """Sends a token for a new password to the address or the phone, where an account has it. Errors: TOO_MANY_TRIES.
+        """Sends a token for a new password to the address or the phone, where an account has it; where the account has proved
+        one of them, to that one only. Errors: TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,14 +319,15 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EnableUser(self, request, context):
-        """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED.
+        """Lets an account in again. Again: nothing changes.
+        Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetUserRoles(self, request, context):
-        """Sets the roles of an account; they count from its next access token on.
+        """Sets the roles of an account; they count from its next access token on, a lost one here at once.
         Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

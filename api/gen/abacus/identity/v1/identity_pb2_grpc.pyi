@@ -43,7 +43,7 @@ class IdentityServiceStub:
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     RegisterByPhone: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RegisterByPhoneRequest, _identity_pb2.RegisterByPhoneResponse]
-    """Makes an account with a phone number, signs in, and sends an SMS of welcome.
+    """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     LoginByEmail: _grpc.UnaryUnaryMultiCallable[_identity_pb2.LoginByEmailRequest, _identity_pb2.LoginByEmailResponse]
@@ -69,7 +69,9 @@ class IdentityServiceStub:
     Errors: PASSWORD_WRONG, PASSWORD_TOO_COMMON, SESSION_ENDED, TOO_MANY_TRIES.
     """
     RequestPasswordReset: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RequestPasswordResetRequest, _identity_pb2.RequestPasswordResetResponse]
-    """Sends a token for a new password to the address or the phone, where an account has it. Errors: TOO_MANY_TRIES."""
+    """Sends a token for a new password to the address or the phone, where an account has it; where the account has proved
+    one of them, to that one only. Errors: TOO_MANY_TRIES.
+    """
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ResetPasswordRequest, _identity_pb2.ResetPasswordResponse]
     """Sets a new password by the token that was sent; all sessions end.
     Errors: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
@@ -93,9 +95,11 @@ class IdentityServiceStub:
     Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
     """
     EnableUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.EnableUserRequest, _identity_pb2.EnableUserResponse]
-    """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED."""
+    """Lets an account in again. Again: nothing changes.
+    Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+    """
     SetUserRoles: _grpc.UnaryUnaryMultiCallable[_identity_pb2.SetUserRolesRequest, _identity_pb2.SetUserRolesResponse]
-    """Sets the roles of an account; they count from its next access token on.
+    """Sets the roles of an account; they count from its next access token on, a lost one here at once.
     Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
     """
 
@@ -114,7 +118,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     RegisterByPhone: _aio.UnaryUnaryMultiCallable[_identity_pb2.RegisterByPhoneRequest, _identity_pb2.RegisterByPhoneResponse]  # type: ignore[assignment]
-    """Makes an account with a phone number, signs in, and sends an SMS of welcome.
+    """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     LoginByEmail: _aio.UnaryUnaryMultiCallable[_identity_pb2.LoginByEmailRequest, _identity_pb2.LoginByEmailResponse]  # type: ignore[assignment]
@@ -140,7 +144,9 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Errors: PASSWORD_WRONG, PASSWORD_TOO_COMMON, SESSION_ENDED, TOO_MANY_TRIES.
     """
     RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_identity_pb2.RequestPasswordResetRequest, _identity_pb2.RequestPasswordResetResponse]  # type: ignore[assignment]
-    """Sends a token for a new password to the address or the phone, where an account has it. Errors: TOO_MANY_TRIES."""
+    """Sends a token for a new password to the address or the phone, where an account has it; where the account has proved
+    one of them, to that one only. Errors: TOO_MANY_TRIES.
+    """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_identity_pb2.ResetPasswordRequest, _identity_pb2.ResetPasswordResponse]  # type: ignore[assignment]
     """Sets a new password by the token that was sent; all sessions end.
     Errors: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
@@ -164,9 +170,11 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
     """
     EnableUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.EnableUserRequest, _identity_pb2.EnableUserResponse]  # type: ignore[assignment]
-    """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED."""
+    """Lets an account in again. Again: nothing changes.
+    Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+    """
     SetUserRoles: _aio.UnaryUnaryMultiCallable[_identity_pb2.SetUserRolesRequest, _identity_pb2.SetUserRolesResponse]  # type: ignore[assignment]
-    """Sets the roles of an account; they count from its next access token on.
+    """Sets the roles of an account; they count from its next access token on, a lost one here at once.
     Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
     """
 
@@ -194,7 +202,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.RegisterByPhoneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.RegisterByPhoneResponse, _abc.Awaitable[_identity_pb2.RegisterByPhoneResponse]]:
-        """Makes an account with a phone number, signs in, and sends an SMS of welcome.
+        """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
         Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
         """
 
@@ -280,7 +288,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.RequestPasswordResetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.RequestPasswordResetResponse, _abc.Awaitable[_identity_pb2.RequestPasswordResetResponse]]:
-        """Sends a token for a new password to the address or the phone, where an account has it. Errors: TOO_MANY_TRIES."""
+        """Sends a token for a new password to the address or the phone, where an account has it; where the account has proved
+        one of them, to that one only. Errors: TOO_MANY_TRIES.
+        """
 
     @_abc_1.abstractmethod
     def ResetPassword(
@@ -364,7 +374,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.EnableUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.EnableUserResponse, _abc.Awaitable[_identity_pb2.EnableUserResponse]]:
-        """Lets an account in again. Again: nothing changes. Errors: USER_NOT_FOUND, SESSION_ENDED."""
+        """Lets an account in again. Again: nothing changes.
+        Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
+        """
 
     @_abc_1.abstractmethod
     def SetUserRoles(
@@ -372,7 +384,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.SetUserRolesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.SetUserRolesResponse, _abc.Awaitable[_identity_pb2.SetUserRolesResponse]]:
-        """Sets the roles of an account; they count from its next access token on.
+        """Sets the roles of an account; they count from its next access token on, a lost one here at once.
         Errors: USER_NOT_FOUND, NOT_ON_YOURSELF, SESSION_ENDED.
         """
 
