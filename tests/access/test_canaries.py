@@ -46,7 +46,7 @@ class Person:
     async def call(self, verb: str, path: str, wanted: int, token: str = "", **body: Any) -> dict[str, Any]:
         """Call a route through the gateway; remember the tokens that it gives."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        async with self.http.request(verb, f"/api/v1/{path}", json=body, headers=headers) as answer:
+        async with self.http.request(verb, f"/api/v1/{path}", json=body or None, headers=headers) as answer:
             text = await answer.text()
             assert wanted == answer.status, f"{path}: {text}"
         told: dict[str, Any] = json.loads(text)
