@@ -197,7 +197,10 @@ _REQUEST_ID = (
 
 def _failures_log() -> dict[str, Any]:
     """One line for each failure that is not the caller's; without query strings and tokens, which may be secrets."""
-    failed = "response.code >= 500 || (response.code == 200 && response.grpc_status in [2, 13, 14, 15])"
+    codes = "['2', '13', '14', '15']"
+    # Not response.grpc_status: that is 2 wherever an answer has none, as of REST, preflights and /health.
+    told = [f"response.{where}['grpc-status'] in {codes}" for where in ("headers", "trailers")]
+    failed = " || ".join(("response.code >= 500", *told))
     return {
         "filter": when(failed),
         **extension(

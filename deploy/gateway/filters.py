@@ -10,9 +10,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from deploy.gateway import contracts
 from deploy.gateway.replies import body_refusal, unnamed
-from deploy.gateway.routes import JWT, REST, SIGNIN, TOKEN, TRANSCODER, TYP
+from deploy.gateway.routes import BUFFER, JWT, REST, SIGNIN, TOKEN, TRANSCODER, TYP
 from deploy.gateway.settings import Settings
-from deploy.gateway.xds import TYPE, http_filter
+from deploy.gateway.xds import TYPE, header, http_filter
 from kit.client import service_of
 from kit.tokens import PERSON, PERSON_AUDIENCE, PERSON_ISSUER, SERVICE
 
@@ -26,7 +26,7 @@ def http_filters(
 ) -> list[dict[str, Any]]:
     """Return all filters; arguments as of config.make. What is cheap and refuses comes first."""
     return [
-        _hidden(),
+        _headers_out(),
         _health(services),
         http_filter("cors", "cors.v3.Cors"),
         http_filter("grpc_web", "grpc_web.v3.GrpcWeb"),
@@ -34,18 +34,21 @@ def http_filters(
         _signin_limit(settings),
         _jwt(services, service_keys, settings),
         _token_type(),
-        http_filter("buffer", "buffer.v3.Buffer", max_request_bytes=BODY_BYTES_MAX + 5),  # 5: gRPC's frame
+        http_filter(BUFFER, "buffer.v3.Buffer", max_request_bytes=BODY_BYTES_MAX + 5),  # 5: gRPC's frame
         _rest(services),
         _transcoder(services, descriptors),
         http_filter("router", "router.v3.Router", suppress_envoy_headers=True),
     ]
 
 
-def _hidden() -> dict[str, Any]:
-    """First on the way in, so last on the way out: headers that say what programs stand here."""
+def _headers_out() -> dict[str, Any]:
+    """First on the way in, so last on the way out: no header says what programs stand here, caches tell pages apart."""
     names = ("server", "grpc-accept-encoding", "x-envoy-ratelimited", "x-envoy-upstream-healthchecked-cluster")
     removed = [{"remove": name} for name in names]
-    return http_filter("hidden", "header_mutation.v3.HeaderMutation", mutations={"response_mutations": removed})
+    vary = {"append": header("vary", "origin", "APPEND_IF_EXISTS_OR_ADD")}
+    return http_filter(
+        "headers_out", "header_mutation.v3.HeaderMutation", mutations={"response_mutations": [*removed, vary]}
+    )
 
 
 def _health(services: list[ServiceDescriptor]) -> dict[str, Any]:

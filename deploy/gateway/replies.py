@@ -107,6 +107,17 @@ REPLIES = (
         "this path has other methods, named in the header allow",
     ),
     Reply(
+        _because("http1.invalid_transfer_encoding"),
+        HTTPStatus.BAD_REQUEST, code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST",
+        "the only transfer-encoding that this door understands is chunked",
+    ),
+    Reply(
+        # Envoy has another status for what came as a whole.
+        _is(HTTPStatus.REQUEST_TIMEOUT),
+        HTTPStatus.REQUEST_TIMEOUT, code_pb2.DEADLINE_EXCEEDED, "REQUEST_TIMEOUT",
+        "the request did not come as a whole in time",
+    ),
+    Reply(
         _because("response_timeout", "request_overall_timeout", "max_duration_timeout", "stream_idle_timeout"),
         HTTPStatus.SERVICE_UNAVAILABLE, code_pb2.UNAVAILABLE, "TIMEOUT",
         "this took too long, try again", retry=True,

@@ -25,17 +25,49 @@ local function skip(json, at)
   return json:find("[^ \t\r\n]", at) or #json + 1
 end
 
+-- Return where it goes on after an escape of four hexadecimal digits, or of a pair of surrogates.
+local function code_point(json, at, path)
+  local digits = json:match("^%x%x%x%x", at + 2)
+  if not digits then refuse(path, "a string has an unknown escape") end
+  if not digits:find("^[dD][89a-fA-F]") then return at + 6 end
+  if digits:find("^[dD][89abAB]") and json:find("^\\u[dD][c-fC-F]%x%x", at + 6) then return at + 12 end
+  refuse(path, "a string has half of a character")
+end
+
+-- By bytes and not by patterns: those LuaJIT does not compile, and a body may have a million.
+local function is_utf8(text)
+  if not text:find("[\128-\255]") then return true end
+  local at, size = 1, #text
+  while at <= size do
+    local lead, second = text:byte(at, at + 1)
+    at = at + 1
+    if lead >= 0x80 then
+      local from, to = 0x80, 0xBF  -- of the second byte: nothing in more bytes than it takes, no surrogates
+      if lead == 0xE0 then from = 0xA0 elseif lead == 0xED then to = 0x9F end
+      if lead == 0xF0 then from = 0x90 elseif lead == 0xF4 then to = 0x8F end
+      if lead < 0xC2 or lead > 0xF4 or not second or second < from or second > to then return false end
+      local last = at + (lead < 0xE0 and 0 or lead < 0xF0 and 1 or 2)
+      for next = at + 1, last do
+        local byte = text:byte(next)
+        if not byte or byte < 0x80 or byte > 0xBF then return false end
+      end
+      at = last + 1
+    end
+  end
+  return true
+end
+
 -- Return the text between the quotes, as it is written, and where it goes on.
 local function quoted(json, at, path)
   local from = at + 1
   at = from
   while true do
-    at = json:find('[\\"%c]', at)
+    at = json:find('[\\"%z\1-\31]', at)
     local found = at and json:sub(at, at)
     if found == '"' then return json:sub(from, at - 1), at + 1 end
     if found ~= "\\" then refuse(path, "a string does not end") end
     if not json:find('^["\\/bfnrtu]', at + 1) then refuse(path, "a string has an unknown escape") end
-    at = at + 2
+    at = json:sub(at + 1, at + 1) == "u" and code_point(json, at, path) or at + 2
   end
 end
 
@@ -102,24 +134,37 @@ value = function(json, at, kind, path, depth)
   return at + #word
 end
 
+local function check_escapes(text, name, wrong)
+  local plain = text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
+  if select(2, text:gsub("%%", "")) ~= select(2, text:gsub("%%%x%x", "")) then
+    refuse(name, wrong .. " has a % without two hexadecimal digits after it")
+  end
+  if not is_utf8(plain) then refuse(name, wrong .. " is not UTF-8") end
+end
+
 local function check_query(path, allowed)
   for pair in (path:match("%?([^#]*)") or ""):gmatch("[^&]+") do
     local name = pair:match("^[^=]*")
     if not allowed[name:match("^[^.]*")] then refuse(name, "there is no such parameter of the query") end
+    check_escapes(pair, name, "the value")
   end
 end
 
 local function check_body(json, kind)
-  if not kind then refuse("", "this call takes none") end
+  if not kind then refuse("", "this call takes no body") end
+  if not is_utf8(json) then refuse("", "the body is not UTF-8") end
+  if TYPES[kind] and not json:find("^[ \t\r\n]*{") then refuse("", "the body must be a JSON object") end
   local at = skip(json, value(json, 1, kind, "", 0))
-  if at <= #json then refuse("", "something follows after the end") end
+  if at <= #json then refuse("", "something follows after the end of the body") end
 end
 
 local function check(handle)
   local route = handle:metadata()
   -- Read at once: waiting for the body ends what `route` is good for.
   local kind, query, path = route:get("body"), route:get("query"), route:get("path")
-  check_query(handle:headers():get(":path"), query)
+  local target = handle:headers():get(":path")
+  check_escapes(target:match("^[^?]*"), "", "the path")
+  check_query(target, query)
   local body = handle:body()
   if body and body:length() > 0 then
     in_path = path
@@ -130,8 +175,24 @@ end
 -- Only names travel back, never values; what is odd in a name is left out, so that the answer stays JSON.
 local function refusal(path, text)
   local field = path:gsub("[^%w_.%[%]-]", ""):sub(1, 200)
-  local filled = {FIELD = field, MESSAGE = (field == "" and "the body" or field) .. ": " .. text}
+  local filled = {FIELD = field, MESSAGE = (field == "" and "" or field .. ": ") .. text}
   return (REFUSAL:gsub("%u+", filled))
+end
+
+local function camel(path)
+  return (path:gsub("_(%w?)", string.upper))
+end
+
+-- Services name fields as the contracts do; who speaks JSON knows `first_name` as `firstName`.
+local function with_json_names(json)
+  local names = {}
+  json = json:gsub('("field":")([%w_.%[%]]+)(","description":")([%w_.%[%]]*)', function(before, path, between, first)
+    names[path] = camel(path)
+    return before .. names[path] .. between .. (names[first] or first)
+  end)
+  return (json:gsub('^({"code":%d+,"message":")([%w_.%[%]]+)', function(before, first)
+    return before .. (names[first] or first)
+  end))
 end
 
 function envoy_on_request(handle)
@@ -163,8 +224,10 @@ function envoy_on_response(handle)
     local said = json:match('^{"code":3,"details":.*"MALFORMED_REQUEST".*,"message":"(.*)"}')
     if said then
       local field = said:match("^([%w_.%[%]]+): ") or said:match('^[%w -]+ field \\"([%w_.]+)\\"') or ""
-      changed = refusal(field:gsub("%[%d+%]", ""), field == "" and "malformed" or "it cannot have this value")
+      field = camel(field:gsub("%[%d+%]", ""))
+      changed = refusal(field, field == "" and "the request is malformed" or "it cannot have this value")
     end
+    changed = changed or with_json_names(json)
     local wait_s = (changed or json):match('"retryDelay": ?"([%d.]+)s"')
     if wait_s then handle:headers():replace("retry-after", tostring(math.ceil(wait_s))) end
   end

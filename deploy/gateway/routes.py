@@ -13,14 +13,16 @@ from kit.calls import access_of
 from kit.client import service_of
 
 # Names of filters in the connection manager: routes speak of them.
-JWT, TYP, SIGNIN, REST, TRANSCODER = "jwt_authn", "token_type", "signin_limit", "rest", "grpc_json_transcoder"
+JWT, TYP, SIGNIN, BUFFER = "jwt_authn", "token_type", "signin_limit", "buffer"
+REST, TRANSCODER = "rest", "grpc_json_transcoder"
 TOKEN = "token"  # noqa: S105  # name of the requirement of a token
 GUARDED_SERVICE = "identity"  # its public RPCs try passwords and send messages that cost money
 TIMEOUT = "5.5s"  # a service's own 5 s and the way: so that its answer comes first
 
 _ON = {"@type": TYPE + "config.route.v3.FilterConfig", "config": {}}
 _OFF = {"@type": TYPE + "config.route.v3.FilterConfig", "disabled": True}
-_NOTHING_ASKED = {JWT: _OFF, TYP: _OFF, TRANSCODER: _OFF}  # of requests that reach no service
+# Of requests that reach no service. Nor is their body waited for: a stream may never end.
+_NOTHING_ASKED = {JWT: _OFF, TYP: _OFF, BUFFER: _OFF, TRANSCODER: _OFF}
 _IS_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _JSON = r"^$|^(?i:application/json)\s*(;.*)?$"
 
@@ -91,14 +93,18 @@ def _route(rpc: MethodDescriptor, match: dict[str, Any], binding: Binding | None
     service = service_of(rpc.containing_service.full_name)
     guards = _guards(service, is_public=access_of(rpc).public)
     metadata: dict[str, Any] = {}
+    headers = []
     if binding is None:
         guards[TRANSCODER] = _OFF
     else:
         guards[REST] = _ON
         metadata = {"filter_metadata": {REST: _told(binding)}}
+        if service == GUARDED_SERVICE:
+            headers.append(header("cache-control", "no-store"))  # tokens and what is known of people
     return {
         "match": match,
         "metadata": metadata,
+        "response_headers_to_add": headers,
         "route": {
             "cluster": service,
             "timeout": TIMEOUT,

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from yarl import URL
 
 from deploy.gateway import command, config, contracts, envoy
 from deploy.gateway.settings import Settings
@@ -142,9 +143,8 @@ class Gateway:
         self, verb: str, path: str, *, token: str = "", headers: Mapping[str, str] | None = None, **body: Any
     ) -> "Answer":
         bearer = {"authorization": f"Bearer {token}"} if token else {}
-        async with self.http.request(
-            verb, f"http://{self.address}{path}", headers={**bearer, **(headers or {})}, **body
-        ) as answer:
+        url = URL(f"http://{self.address}{path}", encoded=True)  # as it is: its escapes may be wrong
+        async with self.http.request(verb, url, headers={**bearer, **(headers or {})}, **body) as answer:
             return Answer(
                 answer.status, {key.lower(): value for key, value in answer.headers.items()}, await answer.read()
             )
@@ -179,6 +179,7 @@ class Answer:
         assert {"code", "message", "details"} == set(body)
         assert body["message"]
         assert "abacus" == body["details"][0]["domain"]
+        assert not [name for name in self.headers if name.startswith("grpc-")]
         told = self.raw.decode() + str(self.headers)
         for inner in ("127.0.0.1", "upstream", "envoy", "cluster", "RBAC", "grpc-accept", "'server'"):
             assert inner not in told, f"tells what stands behind: {told}"

@@ -66,6 +66,14 @@ async def test_unknown_method(gateway, shop) -> None:
         await call(b"")
 
 
+async def test_unknown_stream(gateway, shop) -> None:
+    """A stream that no contract has, as that of reflection, is told so at once, while the caller may still send."""
+    call = gateway.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+    async with asyncio.timeout(3):
+        with refused(grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND"):
+            await call.read()
+
+
 async def test_grpc_too_large(gateway, shop) -> None:
     """A message over 1 MiB is refused; the largest that services take arrives."""
     stub = identity_pb2_grpc.IdentityServiceStub(gateway.channel)
@@ -98,6 +106,7 @@ async def test_preflight(gateway, shop) -> None:
     for path in ("/api/v1/users/me", f"/{RPC}"):
         answer = await gateway.call("OPTIONS", path, headers={"origin": ORIGIN, **asks})
         assert (200, ORIGIN) == (answer.status, answer.headers["access-control-allow-origin"])
+        assert "origin" == answer.headers["vary"]
         assert "PATCH" in answer.headers["access-control-allow-methods"]
         assert {"authorization", "content-type", "idempotency-key", "x-grpc-web"} <= set(
             answer.headers["access-control-allow-headers"].split(", ")
@@ -118,6 +127,7 @@ async def test_page_reads_answers(gateway, shop) -> None:
     ):
         answer = await call
         assert ORIGIN == answer.headers["access-control-allow-origin"]
+        assert "origin" == answer.headers["vary"]
         assert {"x-request-id", "retry-after", "grpc-status-details-bin"} <= set(
             answer.headers["access-control-expose-headers"].split(", ")
         )
@@ -339,6 +349,51 @@ async def test_health(gateway) -> None:
     for path in ("/health", "/health/live"):
         answer = await gateway.call("GET", path)
         assert (200, {"status": "SERVING"}) == (answer.status, answer.body)
+
+
+async def test_log_has_failures_only(open_gateway, shop, tmp_path: Path) -> None:
+    """Of all calls, those that failed are in the log, whether by JSON, gRPC or gRPC-Web; not probes and refusals."""
+    log = tmp_path / "log"
+    stub = "abacus.loms.v1.LomsService/Stocks"
+
+    def to_file(configuration: str) -> str:
+        assert configuration.count("stream.v3.StdoutAccessLog") == 1
+        configuration = configuration.replace("stream.v3.StdoutAccessLog", "file.v3.FileAccessLog")
+        return configuration.replace('"log_format":', f'"path": "{log}", "log_format":')
+
+    async with open_gateway(change=to_file) as gateway:
+        by_grpc = gateway.channel.unary_unary(f"/{stub}")
+
+        async def calls(status: int) -> None:
+            assert status == (await gateway.call("POST", LOGIN, json={})).status
+            assert 200 == (await gateway.web(stub, loms_pb2.StocksRequest())).status
+
+        await calls(200)
+        await by_grpc(b"")
+        await until(lambda: _status(gateway, "/health"), 200)
+        asks = {"origin": ORIGIN, "access-control-request-method": "POST"}
+        assert 200 == (await gateway.call("OPTIONS", LOGIN, headers=asks)).status
+        assert 404 == await _status(gateway, "/nothing")
+        assert 401 == await _status(gateway, "/api/v1/users/me")
+        with refused(grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND"):
+            await gateway.channel.unary_unary("/abacus.loms.v1.LomsService/Nothing")(b"")
+
+        def fail(request: Any) -> None:
+            raise errors.INTERNAL("failed")
+
+        shop.answers |= {"LoginByEmail": fail, "Stocks": fail}
+        await calls(500)
+        with refused(grpc.StatusCode.INTERNAL, "INTERNAL"):
+            await by_grpc(b"")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]  # all there once Envoy has ended
+    told = [(line["path"], line["code"]) for line in lines]
+    told = [each for each in told if each != ("/health", 503)]  # asked before the gateway had seen all services
+    login = "/abacus.identity.v1.IdentityService/LoginByEmail"
+    assert [(login, 500), (f"/{stub}", 200), (f"/{stub}", 200)] == told
+
+
+async def _status(gateway, path: str) -> int:
+    return int((await gateway.call("GET", path)).status)
 
 
 async def test_admin_is_only_to_look(gateway) -> None:

@@ -1,6 +1,5 @@
 """REST: what the contracts' routes take and answer, and how bad input is told."""
 
-import asyncio
 import io
 import json
 import random
@@ -20,7 +19,6 @@ from abacus.identity.v1 import identity_pb2
 from deploy.gateway import config, contracts
 from deploy.gateway.settings import Settings
 from deploy.native.stack import free_ports
-from kit import errors
 from kit.calls import NoPolicyError
 
 LOGIN = "/api/v1/auth/login/email"
@@ -36,7 +34,8 @@ async def test_answer_is_the_field_that_the_contract_names(gateway, shop) -> Non
     )
     answer = await gateway.call("POST", LOGIN, json={"email": "a@example.com", "password": "p"})
     assert 200 == answer.status
-    assert {"content-type", "content-length", "date", "x-request-id"} == set(answer.headers)
+    assert {"content-type", "content-length", "date", "x-request-id", "vary", "cache-control"} == set(answer.headers)
+    assert "no-store" == answer.headers["cache-control"]
     assert {
         "accessToken": 'a"}', "tokenType": "", "expiresIn": 300, "refreshToken": "", "refreshExpiresIn": 0,
         "userId": "17", "sessionId": "",
@@ -114,7 +113,7 @@ async def test_bad_body(gateway, shop, body: str, field: str) -> None:
     answer = await gateway.call("POST", LOGIN, data=body.encode(), headers=JSON)
     details = answer.is_error(400, INVALID, "MALFORMED_REQUEST")
     assert field == details["BadRequest"]["fieldViolations"][0]["field"]
-    assert answer.body["message"].startswith(f"{field or 'the body'}: ")
+    assert _is_said_of(field, answer.body["message"])
     assert b"ecret" not in answer.raw
     assert b"1234567890" not in answer.raw
     assert not shop.seen
@@ -131,25 +130,25 @@ async def test_bad_body(gateway, shop, body: str, field: str) -> None:
         ("POST", "/api/v1/users/17/roles", '{"user_id": "17"}', "user_id"),
         ("POST", "/api/v1/users/17/roles?roles=ROLE_ADMIN", "{}", "roles"),
         ("POST", "/api/v1/users/17/roles?user_id=18", "{}", "user_id"),
-        ("POST", "/api/v1/users/secret/disable", "{}", "user_id"),
+        ("POST", "/api/v1/users/secret/disable", "{}", "userId"),
         ("PATCH", "/api/v1/users/me", '{"id": "99999999999999999999"}', "id"),
         ("PATCH", "/api/v1/users/me", '{"id": "secret"}', "id"),
         ("PATCH", "/api/v1/users/me", '{"id": "se\\\\\\"cret: x"}', "id"),
         ("PATCH", "/api/v1/users/me", '{"id": 01}', ""),
         ("PATCH", "/api/v1/users/me", '{"id": 1.5}', "id"),
-        ("GET", "/api/v1/users?page_size=secret", "", "page_size"),
-        ("GET", "/api/v1/users?pageSize=secret%22%0A", "", "page_size"),
+        ("GET", "/api/v1/users?page_size=secret", "", "pageSize"),
+        ("GET", "/api/v1/users?pageSize=secret%22%0A", "", "pageSize"),
         ("GET", "/api/v1/users?role=secret", "", "role"),
         ("GET", "/api/v1/users?disabled=secret", "", "disabled"),
         ("GET", "/api/v1/users?unknown=1", "", "unknown"),
-        ("GET", "/api/v1/users?page_size.x=1", "", "page_size"),
+        ("GET", "/api/v1/users?page_size.x=1", "", "pageSize"),
         ("GET", "/api/v1/users/17?user_id=18", "", "user_id"),
-        ("GET", "/api/v1/users/secret", "", "user_id"),
+        ("GET", "/api/v1/users/secret", "", "userId"),
         ("GET", "/api/v1/users", '{"nonsense": "secret"}', ""),
         ("GET", "/api/v1/users", '{"query": "secret"}', ""),
         ("GET", "/api/v1/users", "secret", ""),
         ("DELETE", "/api/v1/users/me/sessions/abc", '{"sessionId": "secret"}', ""),
-        ("GET", "/api/v1/users/99999999999999999999", "", "user_id"),
+        ("GET", "/api/v1/users/99999999999999999999", "", "userId"),
     ],
 )
 async def test_bad_field(gateway, shop, issuer, verb: str, path: str, body: str, named: str) -> None:
@@ -157,9 +156,14 @@ async def test_bad_field(gateway, shop, issuer, verb: str, path: str, body: str,
     answer = await gateway.call(verb, path, data=body or None, headers=JSON if body else {}, token=issuer.person())
     details = answer.is_error(400, INVALID, "MALFORMED_REQUEST")
     assert named == details["BadRequest"]["fieldViolations"][0]["field"]
-    assert answer.body["message"].startswith(f"{named or 'the body'}: ")
+    assert _is_said_of(named, answer.body["message"])
     assert not re.search("secret|999|1.5|ret: x", answer.raw.decode())
     assert not shop.seen
+
+
+def _is_said_of(field: str, message: str) -> bool:
+    """A sentence after the field's name; without one a sentence alone."""
+    return re.fullmatch((re.escape(field) + ": " if field else "") + "[a-z][^:]+", message) is not None
 
 
 async def test_no_body(gateway, shop, issuer) -> None:
@@ -191,17 +195,6 @@ async def test_failing_script_lets_nothing_pass(open_gateway, shop, issuer, verb
     async with open_gateway(change=broken) as gateway:
         answer = await gateway.call(verb, path, json=body, token=issuer.person())
         answer.is_error(500, 13, "INTERNAL")
-    assert not shop.seen
-
-
-@pytest.mark.parametrize(
-    "body", [b'{"password": "secret\xff\xfe"}', b'{"password": "secret\\ud800"}', b'{"password":"\\q"}']
-)
-async def test_bad_encoding(gateway, shop, body: bytes) -> None:
-    """What is no Unicode is refused, and the part of the body around it does not come back."""
-    answer = await gateway.call("POST", LOGIN, data=body, headers=JSON)
-    answer.is_error(400, INVALID, "MALFORMED_REQUEST")
-    assert b"ecret" not in answer.raw
     assert not shop.seen
 
 
@@ -268,67 +261,6 @@ async def test_wrong_method_and_media_type(gateway, shop) -> None:
     assert not shop.seen
     answer = await gateway.call("POST", LOGIN, data=b"{}", headers={"content-type": "Application/JSON; charset=utf-8"})
     assert 200 == answer.status
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"NONSENSE\r\n\r\n", 400),
-        (b"GET /api/v1/%00 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nhost: x\r\nx-long: " + b"x" * 40_000 + b"\r\n\r\n", 431),
-    ],
-)
-async def test_bad_http(gateway, sent: bytes, status: int) -> None:
-    """What is not even HTTP, or has too much of it, gets an answer of the same form."""
-    host, _, port = gateway.address.partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(sent)
-    head, body = (await reader.read()).split(b"\r\n\r\n", 1)
-    writer.close()
-    assert f"HTTP/1.1 {status} ".encode() in head
-    assert b"application/json" in head
-    assert INVALID == json.loads(body)["code"]
-
-
-async def test_error_of_a_service(gateway, shop) -> None:
-    """A service's refusal keeps its code, its reason and all details."""
-
-    def refuse(request: Any) -> None:
-        raise errors.Reason(8, "TOO_MANY_TRIES")("wait\nlong", field="email", retry_after_s=60, left="0")
-
-    shop.answers["LoginByEmail"] = refuse
-    answer = await gateway.call("POST", LOGIN, json={})
-    details = answer.is_error(429, 8, "TOO_MANY_TRIES")
-    assert "wait\nlong" == answer.body["message"]
-    assert {"left": "0"} == details["ErrorInfo"]["metadata"]
-    assert "email" == details["BadRequest"]["fieldViolations"][0]["field"]
-    assert ("60", "60s") == (answer.headers["retry-after"], details["RetryInfo"]["retryDelay"])
-    assert not [name for name in answer.headers if name.startswith("grpc-")]
-
-
-async def test_retry_after_is_whole_seconds(gateway, shop) -> None:
-    """Who is told to wait for a part of a second waits for all of it; what a message says of waiting does not count."""
-
-    def refuse(request: Any) -> None:
-        raise errors.OVERLOADED('"retryDelay":"77s"', retry_after_s=1.2)
-
-    shop.answers["LoginByEmail"] = refuse
-    answer = await gateway.call("POST", LOGIN, json={})
-    answer.is_error(429, 8, "OVERLOADED")
-    assert "2" == answer.headers["retry-after"]
-
-
-async def test_error_without_a_reason(gateway, shop) -> None:
-    """What fails in a service without a reason of ours keeps its text to itself."""
-
-    def fail(request: Any) -> None:
-        raise ValueError("SELECT secret FROM users")
-
-    shop.answers["LoginByEmail"] = fail
-    answer = await gateway.call("POST", LOGIN, json={})
-    answer.is_error(500, 2, "INTERNAL")
-    assert b"secret" not in answer.raw
 
 
 def _new_service() -> ServiceDescriptor:
