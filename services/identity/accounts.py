@@ -1,10 +1,13 @@
 """Making an account, signing in, and changing the password."""
 
+import asyncio
+import weakref
+
 from abacus.identity.v1 import identity_pb2
-from identity import addresses, codes, credentials, passwords, users
+from identity import addresses, codes, credentials, names, passwords, users
 from identity.errors import ACCOUNT_DISABLED, CREDENTIALS_INVALID, PASSWORD_WRONG
 from identity.limits import Limits
-from identity.passwords import Hasher
+from identity.passwords import Hasher, Place
 from identity.sessions import Sessions
 from identity.users import Channel, Target, User
 from kit.calls import Call
@@ -20,6 +23,7 @@ class Accounts:
         self.sessions = sessions
         self.hasher = hasher
         self.limits = limits
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def register(
         self,
@@ -32,11 +36,13 @@ class Accounts:
         as a try from its address; one that found no place in the queue does not even count.
 
         Raises:
-            Error: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES, OVERLOADED; INVALID_FIELD of the addresses.
+            Error: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES, OVERLOADED; INVALID_FIELD of names and addresses.
         """
+        first_name = names.name(asked.first_name, field="first_name")
+        last_name = names.name(asked.last_name, field="last_name")
         email = addresses.email(asked.email) if asked.email else ""
         phone = addresses.phone(asked.phone) if asked.phone else ""
-        own = (asked.first_name, asked.last_name, email, phone)
+        own = (first_name, last_name, email, phone)
         passwords.check(asked.password, field="password", own=own)
         with self.hasher.place() as place:
             await self.limits.take(self.limits.registration(call.address))
@@ -44,8 +50,8 @@ class Accounts:
         async with self.db.transaction() as conn:
             user, promo_id = await users.add(
                 conn,
-                first_name=asked.first_name,
-                last_name=asked.last_name,
+                first_name=first_name,
+                last_name=last_name,
                 email=email,
                 phone=phone,
                 language=asked.language or call.language,
@@ -63,17 +69,24 @@ class Accounts:
         Raises:
             Error: CREDENTIALS_INVALID, TOO_MANY_TRIES, OVERLOADED; ACCOUNT_DISABLED after the right password.
         """
-        charges = self.limits.password(f"login {target}", call.address)
+        # Of one e-mail or phone one login after another: each is counted as a failure until it is known to be none, and
+        # many right ones at once would refuse each other. Who waits has a place among the hashes, so they are few.
+        turn = self._turns.setdefault(str(target), asyncio.Lock())
         with self.hasher.place() as place:
-            await self.limits.take(charges)
-            async with self.db.pool.acquire() as conn:
-                user_id = await users.id_by_target(conn, target)
-                stored = await credentials.password_hash(conn, user_id)
-            if not await place.matches(stored, password):
-                raise _credentials_invalid()
-            assert user_id is not None
-            assert stored is not None
-            renewed = await place.hash(password) if place.is_outdated(stored) else None
+            async with turn:
+                return await self._login(target, password, call, place)
+
+    async def _login(self, target: Target, password: str, call: Call, place: Place) -> identity_pb2.Tokens:
+        charges = self.limits.login(str(target), call.address)
+        await self.limits.take(charges)
+        async with self.db.pool.acquire() as conn:
+            user_id = await users.id_by_target(conn, target)
+            stored = await credentials.password_hash(conn, user_id)
+        if not await place.matches(stored, password):
+            raise _credentials_invalid()
+        assert user_id is not None
+        assert stored is not None
+        renewed = await place.hash(password) if place.is_outdated(stored) else None
         async with self.db.transaction() as conn:
             user = await users.lock(conn, user_id)
             # Changed since it was read, the password was a right one no more: nobody stays in by it.
@@ -95,7 +108,7 @@ class Accounts:
         """
         user_id = call.principal.user
         assert user_id is not None
-        charges = self.limits.password(f"user {user_id}", call.address)
+        charges = self.limits.change(user_id, call.address)
         with self.hasher.place() as place:
             async with self.db.pool.acquire() as conn:
                 await self.sessions.require_open(conn, call.principal)
@@ -117,11 +130,11 @@ class Accounts:
             await self.limits.give_back(conn, charges)
 
     async def _welcoming(self, conn: Connection, user: User) -> Channel | None:
-        """How a new person is welcomed: by SMS if they have a phone and the day's money is not used up, else by e-mail.
+        """How a new person is welcomed: by SMS if they have a phone and its money is not used up, else by e-mail.
 
         None: not at all. Takes the last locks of the transaction.
         """
-        if user.phone and await self.limits.take_if_free(conn, self.limits.sms(is_sent=True)):
+        if user.phone and await self.limits.take_if_free(conn, self.limits.welcome_sms()):
             return Channel.SMS
         return Channel.EMAIL if user.email else None
 

@@ -9,7 +9,7 @@ DEFAULT_REGION = "RU"  # of a number that names no country
 
 
 def email(text: str, *, field: str = "email") -> str:
-    """An e-mail address in the one form that is stored: its domain in lower case and in ASCII.
+    """An e-mail address in the one form that is stored: its domain in lower case and in ASCII, no space around it.
 
     Whether two are the same is asked of the lower case of the whole: by RFC 5321 a mail server may tell Anna@ from
     anna@, but none that matters does, and people write it both ways. What a provider does beyond that (Gmail's dots,
@@ -20,7 +20,7 @@ def email(text: str, *, field: str = "email") -> str:
         Error: INVALID_FIELD.
     """
     try:
-        found = email_validator.validate_email(text, check_deliverability=False, allow_smtputf8=False)
+        found = email_validator.validate_email(text.strip(), check_deliverability=False, allow_smtputf8=False)
     except email_validator.EmailNotValidError:
         raise INVALID_FIELD(f"{field}: not an e-mail address", field=field) from None
     assert found.ascii_email is not None  # without SMTPUTF8 there is always one
@@ -28,6 +28,11 @@ def email(text: str, *, field: str = "email") -> str:
     if "=?" in found.ascii_email:
         raise INVALID_FIELD(f"{field}: not an e-mail address", field=field)
     return found.ascii_email
+
+
+def readable(email: str) -> str:
+    """An e-mail address that is stored, with its domain as people write it: `anna@пример.рф`."""
+    return email_validator.validate_email(email, check_deliverability=False).normalized
 
 
 def phone(text: str, *, field: str = "phone") -> str:

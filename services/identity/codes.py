@@ -161,6 +161,7 @@ class Codes:
         Raises:
             Error: CODE_INVALID, TOO_MANY_TRIES.
         """
+        code = "".join(code.split())
         charges = self.limits.guess(call.address)
         await self.limits.take(charges)
         async with self.db.transaction() as conn:
@@ -178,6 +179,10 @@ class Codes:
 
     async def reset_password(self, token: str, new: str, call: Call) -> None:
         """Set the password of who knows the token; all their sessions end, and its address is proved.
+
+        Proved by this for the first time, it stays alone: another that nobody proved may be a stranger's, who made the
+        account and would prove it afterwards. Failures at the old password are forgotten, those of the account in all
+        and those from this caller's address.
 
         Raises:
             Error: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES, OVERLOADED.
@@ -199,12 +204,15 @@ class Codes:
                 raise _token_invalid()
             await credentials.keep(conn, user.id, password_hash)
             await forget_tokens(conn, user.id)
+            if not user.is_verified(row.channel):  # then, by what was asked above, neither is the other
+                user = await users.keep_only(conn, user, row.channel)
             await users.verify(conn, user, row.channel)
             await self.sessions.end_all(conn, user.id)
-            await self.limits.give_back(conn, charges)
+            old = self.limits.old_failures(user.id, list(map(str, user.targets)), call.address)
+            await self.limits.give_back(conn, [*charges, *old])
 
     async def _guess_token(self, token: str) -> _Row:
-        match = _TOKEN.fullmatch(token)
+        match = _TOKEN.fullmatch("".join(token.split()))
         if not match:
             raise _token_invalid()
         async with self.db.transaction() as conn:

@@ -10,7 +10,7 @@ import hmac
 import ipaddress
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from identity.errors import TOO_MANY_TRIES
 from identity.settings import Settings
@@ -55,16 +55,31 @@ class Limits:
         ]
 
     def sms(self, *, is_sent: bool) -> list[Charge]:
-        """An SMS that costs money; one that nobody gets is refused when they are, but costs nothing."""
+        """A code by SMS, which costs money; one that nobody gets is refused when they are, but costs nothing."""
         return self._charges("sms", self.settings.sms_in_all, counts=is_sent)
 
-    def password(self, target: str, address: str) -> list[Charge]:
-        """A password tried on a login or an account."""
+    def welcome_sms(self) -> list[Charge]:
+        """A welcome by SMS. Money of its own: thousands who register take none from those who need codes."""
+        return self._charges("welcome", self.settings.welcome_sms_in_all)
+
+    def login(self, target: str, address: str) -> list[Charge]:
+        """A password tried on an e-mail address or a phone."""
+        return [*self._failures(f"login {target}", address), *self.guess(address)]
+
+    def change(self, user_id: int, address: str) -> list[Charge]:
+        """A password tried on one's own account."""
+        return [*self._failures(f"user {user_id}", address), *self.guess(address)]
+
+    def old_failures(self, user_id: int, targets: Sequence[str], address: str) -> list[Charge]:
+        """Tries at a password that is replaced: given back, this address may try the new one as if none had been."""
+        tried = [f"user {user_id}", *(f"login {target}" for target in targets)]
+        return [replace(charge, is_cleared=True) for what in tried for charge in self._failures(what, address)]
+
+    def _failures(self, what: str, address: str) -> list[Charge]:
         where = network(address)
         return [
-            *self._charges("failure of", self.settings.failures_per_pair, f"{target} {where}", is_cleared=True),
-            *self._charges("failures of", self.settings.failures_per_target, target),
-            *self.guess(address),
+            *self._charges("failure of", self.settings.failures_per_pair, f"{what} {where}", is_cleared=True),
+            *self._charges("failures of", self.settings.failures_per_target, what),
         ]
 
     def guess(self, address: str) -> list[Charge]:

@@ -33,6 +33,10 @@ PARAMETERS = argon2.Parameters(
 CHARACTERS_MIN = 8
 NICENESS = 10  # of the hashing threads: with all cores busy they get a tenth of one beside the service's other work
 RETRY_AFTER_S = 2.0
+# The same keys in two layouts: who forgets to switch types йцукенгш for qwertyui.
+_LATIN = "`qwertyuiop[]asdfghjkl;'zxcvbnm,."
+_CYRILLIC = "ёйцукенгшщзхъфывапролджэячсмитьбю"
+_TO_LATIN, _TO_CYRILLIC = str.maketrans(_CYRILLIC, _LATIN), str.maketrans(_LATIN, _CYRILLIC)
 
 
 def normalised(password: str) -> str:
@@ -41,7 +45,8 @@ def normalised(password: str) -> str:
 
 
 def check(password: str, *, field: str, own: tuple[str, ...]) -> None:
-    """Refuse a password that is guessed first: a common one, one letter again and again, what is known of the person.
+    """Refuse a password that is guessed first: a common one, one letter again and again, what is known of the person;
+    and the same backwards or typed in the other keyboard layout.
 
     Args:
         password: as it was typed; its length in the contract's limits.
@@ -57,7 +62,9 @@ def check(password: str, *, field: str, own: tuple[str, ...]) -> None:
     known = {normalised(word).casefold() for word in own}
     known |= {word.partition("@")[0] for word in known} | {word.lstrip("+") for word in known}
     known |= {"".join(map(normalised, own[:2])).casefold(), " ".join(map(normalised, own[:2])).casefold()}
-    if plain in known or plain in _common() or len(set(plain)) == 1:
+    forms = {plain, plain.translate(_TO_LATIN), plain.translate(_TO_CYRILLIC)}
+    forms |= {form[::-1] for form in forms}
+    if not forms.isdisjoint(known) or not forms.isdisjoint(_common()) or len(set(plain)) == 1:
         raise PASSWORD_TOO_COMMON(f"{field}: too easy to guess, take another one", field=field)
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from abacus.identity.v1 import identity_pb2 as pb
-from identity import addresses, users
+from identity import addresses, names, users
 from identity.accounts import Accounts
 from identity.codes import Codes
 from identity.errors import NOT_ON_YOURSELF, SESSION_NOT_FOUND
@@ -85,14 +85,16 @@ class Identity:
         me = _me(call)
         if request.HasField("id") and request.id != me:
             raise users.not_found(request.id)
+        first_name = names.name(request.first_name, field="first_name")
+        last_name = names.name(request.last_name, field="last_name")
         async with self.db.transaction() as conn:
             user = await users.lock(conn, me)
             await self.sessions.require_open(conn, call.principal)
             changed = await users.change(
                 conn,
                 user,
-                first_name=request.first_name if request.HasField("first_name") else user.first_name,
-                last_name=request.last_name if request.HasField("last_name") else user.last_name,
+                first_name=first_name if request.HasField("first_name") else user.first_name,
+                last_name=last_name if request.HasField("last_name") else user.last_name,
                 language=request.language if request.HasField("language") else user.language,
             )
         return pb.UpdateMeResponse(user=_user(changed))

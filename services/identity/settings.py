@@ -51,7 +51,7 @@ class Settings(ServiceSettings):
         "", pattern=r"^(https?://\S+)?$", max_length=500, description="page for a new password, the token is appended"
     )
     hash_threads: int = Field(1, ge=1, le=64, description="password hashes that are computed at the same time")
-    hash_queue: int = Field(16, ge=1, le=10_000, description="password hashes that may wait; further calls are refused")
+    hash_queue: int = Field(64, ge=1, le=10_000, description="password hashes that may wait; further calls are refused")
 
     registrations_per_address: Rates = Field(
         "120/60,5000/86400", description="registrations from one address, count/seconds"
@@ -63,7 +63,10 @@ class Settings(ServiceSettings):
         "60/60,3000/86400", description="codes and reset tokens asked for from one address, count/seconds"
     )
     sms_in_all: Rates = Field(
-        "10000/86400", description="codes, reset tokens and welcomes by SMS, count/seconds: they cost money"
+        "10000/86400", description="codes and reset tokens by SMS, count/seconds: they cost money"
+    )
+    welcome_sms_in_all: Rates = Field(
+        "5000/86400", description="welcomes by SMS, count/seconds: they cost money as well, and none of that for codes"
     )
     failures_per_pair: Rates = Field(
         "10/300", description="wrong passwords of one login or account from one address, count/seconds"

@@ -63,6 +63,12 @@ class User:
         """What everybody knows of the person."""
         return self.first_name, self.last_name, self.email, self.phone
 
+    @property
+    def targets(self) -> list[Target]:
+        """The addresses that the person has."""
+        both = (Target(Channel.EMAIL, self.email), Target(Channel.SMS, self.phone))
+        return [target for target in both if target.address]
+
     def is_verified(self, channel: Channel) -> bool:
         """Whether the person proved that they are reached so."""
         return self.email_verified if channel is Channel.EMAIL else self.phone_verified
@@ -232,6 +238,31 @@ async def change(conn: Connection, user: User, *, first_name: str, last_name: st
         last_name,
         language,
         search.vector(first_name, last_name, user.email, user.phone),
+    )
+    assert row is not None, "locked"
+    changed = User(**row)
+    await tell_contacts(conn, [changed])
+    return changed
+
+
+async def keep_only(conn: Connection, user: User, channel: Channel) -> User:
+    """Take a person's other address off, and tell the shop; the person is locked and has this one."""
+    if len(user.targets) == 1:
+        return user
+    email, phone = (user.email, "") if channel is Channel.EMAIL else ("", user.phone)
+    row = await conn.fetchrow(
+        f"""
+        UPDATE users
+           SET email = nullif($2, ''),
+               phone = nullif($3, ''),
+               search = $4::tsvector
+         WHERE id = $1
+        RETURNING {_COLUMNS}
+        """,  # noqa: S608  # a constant
+        user.id,
+        email,
+        phone,
+        search.vector(user.first_name, user.last_name, email, phone),
     )
     assert row is not None, "locked"
     changed = User(**row)

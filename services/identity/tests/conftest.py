@@ -89,6 +89,16 @@ class House:
             opened.append((message, event_json.loads(events_pb2.Secret, content)))
         return opened
 
+    async def age_codes(self):
+        """Let every code run out of time."""
+        await self.db.pool.execute("UPDATE codes SET expires_at = clock_timestamp() - interval '1 s'")
+
+    async def waiting(self):
+        """How many calls wait for a row that another holds."""
+        return await self.db.pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+
     async def code(self):
         """The last one that was sent."""
         return (await self.letters())[-1][1].code

@@ -108,6 +108,8 @@ async def test_of_many_registrations_at_once_one_wins(house):
         ({"phone": "call me"}, "phone"),
         ({"first_name": ""}, "first_name"),
         ({"first_name": "a\nb"}, "first_name"),
+        ({"first_name": " \u3000"}, "first_name"),
+        ({"last_name": "\u200b\u00ad"}, "last_name"),
         ({"language": "de"}, "language"),
         ({"password": "1234567"}, "password"),
         ({"password": "e\u0301" * 4 + "abc"}, "password"),
@@ -120,6 +122,24 @@ async def test_bad_input_names_the_field(house, wrong, field):
         await house.register(**wrong)
     assert wrong[field] == "" or wrong[field] not in error.message
     assert 0 == await house.db.pool.fetchval("SELECT count(*) FROM users")
+
+
+async def test_names_have_no_spaces_around(house):
+    """When they are given and when they are changed."""
+    tokens = await house.register(first_name=" Анна\u00a0", last_name="Лебедева ")
+    me = await house.me(tokens)
+    assert ("Анна", "Лебедева") == (me.first_name, me.last_name)
+    me = await update(house, tokens, first_name="\u3000Ann Mary  ", last_name="")
+    assert ("Ann Mary", "") == (me.first_name, me.last_name)
+
+
+@pytest.mark.parametrize("field", ["first_name", "last_name"])
+async def test_a_changed_name_is_looked_at_too(house, field):
+    """As that of who registers."""
+    tokens = await house.register()
+    for bad in ("  ", "\u200d", "Anna\u2028", "\u202eanna", "http://shop.example"):
+        with refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field=field):
+            await update(house, tokens, **{field: bad})
 
 
 async def test_signing_in(house):

@@ -18,6 +18,7 @@ E164 = re.compile(r"\+[1-9][0-9]{6,14}")
     ("typed", "stored"),
     [
         ("Anna.L+shop@EXAMPLE.com", "Anna.L+shop@example.com"),
+        (" anna@example.com\t\u00a0", "anna@example.com"),
         ("o'neil@shop.example", "o'neil@shop.example"),
         ("anna@пример.рф", "anna@xn--e1afmkfd.xn--p1ai"),
         ("anna@xn--e1afmkfd.xn--p1ai", "anna@xn--e1afmkfd.xn--p1ai"),
@@ -32,6 +33,7 @@ def test_an_email_is_stored_so(typed, stored):
     ("typed", "stored"),
     [
         ("+7 900 123-45-67", "+79001234567"),
+        ("\u2003+7 900 123-45-67\r\n", "+79001234567"),
         ("8 (900) 123-45-67", "+79001234567"),
         ("9001234567", "+79001234567"),
         ("+79000000001", "+79000000001"),

@@ -76,26 +76,26 @@ async def test_what_is_counted_apart(limited):
     """Each target, each address and each thing that is tried has a count of its own."""
     assert 5 == (await taken(limited, limited.sending("a", HERE), times=9))[0]
     assert 5 == (await taken(limited, limited.sending("b", HERE), times=9))[0]
-    assert 10 == (await taken(limited, limited.password("a", HERE), times=19))[0]
-    assert 10 == (await taken(limited, limited.password("a", THERE), times=19))[0]
+    assert 10 == (await taken(limited, limited.login("a", HERE), times=19))[0]
+    assert 10 == (await taken(limited, limited.login("a", THERE), times=19))[0]
     assert 120 == (await taken(limited, limited.registration(HERE), times=129))[0]
 
 
 async def test_a_success_gives_back(limited, db):
     """The pair is clear; of target and address only this try is taken back."""
     for _ in range(12):
-        charges = limited.password("a", HERE)
+        charges = limited.login("a", HERE)
         await limited.take(charges)
         async with db.transaction() as conn:
             await limited.give_back(conn, charges)
-    await taken(limited, limited.password("a", HERE), times=9)
-    charges = limited.password("a", HERE)
+    await taken(limited, limited.login("a", HERE), times=9)
+    charges = limited.login("a", HERE)
     await limited.take(charges)
     async with db.transaction() as conn:
         await limited.give_back(conn, charges)
-    assert 10 == (await taken(limited, limited.password("a", HERE), times=30))[0]
+    assert 10 == (await taken(limited, limited.login("a", HERE), times=30))[0]
     # 19 failures of this target by now: of its hundred, 81 are left to other addresses.
-    left = [await taken(limited, limited.password("a", f"203.0.113.{number}"), times=10) for number in range(10)]
+    left = [await taken(limited, limited.login("a", f"203.0.113.{number}"), times=10) for number in range(10)]
     assert 81 == sum(through for through, _ in left)
 
 
@@ -209,6 +209,40 @@ class TestDoor:
                 await house.login(password="not the password")
             await house.login()
 
+    async def test_a_new_password_works_at_once(self, house):
+        """After a reset neither wrong logins by this address or in all stand in its way, nor wrong changes."""
+        tokens = await house.register()
+        limited = house.served.accounts.limits
+        await limited.take(limited.login(f"email {EMAIL}", THERE))
+        for _ in range(2):
+            with refused(StatusCode.UNAUTHENTICATED):
+                await house.login(password="not the password")
+            with refused(StatusCode.INVALID_ARGUMENT, "PASSWORD_WRONG"):
+                await house.change(tokens, current="not the password")
+        assert 47 == (await taken(limited, limited._failures(f"login email {EMAIL}", HERE)[1:], times=60))[0]
+        await house.ask_reset(email=EMAIL)
+        await house.reset((await house.letters())[-1][1].code)
+        tokens = await house.login(password=OTHER_PASSWORD)
+        await house.change(tokens, current=OTHER_PASSWORD, new=PASSWORD)
+        # What another address guessed stays counted against it.
+        assert 1 == (await taken(limited, limited.login(f"email {EMAIL}", THERE), times=3))[0]
+
+    async def test_right_passwords_at_once_do_not_refuse_each_other(self, house):
+        """Of one login, by both of its doors: each is a failure only until it is known to be none."""
+        await house.register()
+        await house.register_by_phone()
+        logins = [house.login() for _ in range(15)] + [house.login_by_phone() for _ in range(15)]
+        results = await asyncio.gather(*logins, return_exceptions=True)
+        assert [] == [result for result in results if isinstance(result, Exception)]
+        assert {} == house.served.accounts._turns.data
+
+    async def test_wrong_passwords_at_once(self, house):
+        """As many are looked at as one after another."""
+        await house.register()
+        results = await asyncio.gather(*(house.login(password="not it") for _ in range(9)), return_exceptions=True)
+        told = [result.code() for result in results]
+        assert (2, 7) == (told.count(StatusCode.UNAUTHENTICATED), told.count(StatusCode.RESOURCE_EXHAUSTED))
+
     async def test_wrong_passwords_of_a_change(self, house):
         """Are counted for the account, as those of a login are for the login."""
         tokens = await house.register()
@@ -252,25 +286,25 @@ class TestDoor:
             await house.send("anna7@example.com")
 
     async def test_sms_cost_money(self, house):
-        """Three in all, the welcome is one, and then none for anybody, though e-mails go on."""
+        """Three in all, and then none for anybody, though e-mails go on; an SMS to nobody costs nothing."""
         await house.register_by_phone(email=EMAIL)
         await house.send_sms("+79000000001")
-        await house.send_sms("+79000000002")
+        await house.send_sms(PHONE)
         await house.send_sms(PHONE)
         await house.ask_reset(phone=PHONE)
         for phone in (PHONE, "+79000000003"):
             with refused(StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_TRIES"):
                 await house.send_sms(phone)
         await house.ask_reset(email=EMAIL)
-        assert 3 == len(await house.letters())
+        assert ["sms", "sms", "sms", "email"] == [secret.channel for _, secret in await house.letters()]
 
 
 class TestWelcomes:
-    """Welcomes by SMS cost money as well."""
+    """Welcomes by SMS cost money as well, of their own."""
 
     @pytest.fixture
     def overrides(self):
-        return {"sms_in_all": "2/86400"}
+        return {"welcome_sms_in_all": "2/86400", "sms_in_all": "2/86400"}
 
     async def test_are_sent_by_email_or_not_at_all_when_it_is_used_up(self, house):
         """Who registers gets an account and a gift all the same; e-mails and those who are refused cost nothing."""
@@ -291,14 +325,17 @@ class TestWelcomes:
         gifts = await house.db.pool.fetch("SELECT promo_id::text FROM users ORDER BY id")
         assert [gift["promo_id"] for gift in gifts[:4]] == [welcome[3] for welcome in await welcomes(house)]
         assert gifts[4]["promo_id"]
+        # None of it was the money for codes.
+        await house.send_sms("+79000000003")
+        await house.send_sms("+79000000004")
         with refused(StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_TRIES"):
             await house.send_sms("+79000000004")
         await pass_by(house.db, 12 * 3600)  # one is free again: what was not sent was not counted
-        await house.send_sms("+79000000004")
-        assert 1 == len(await house.letters())
+        await house.register_by_phone("+79000000005")
+        assert ("sms", "+79000000005") == (await welcomes(house))[-1][:2]
 
     async def test_at_once_with_codes(self, house):
-        """As many SMS as there is money for, whatever they say; nobody waits for each other for ever."""
+        """As many of each as there is money for; nobody waits for each other for ever."""
         await house.register()
         await house.db.pool.execute("UPDATE users SET phone = $1", PHONE)
         results = await asyncio.gather(
@@ -308,7 +345,7 @@ class TestWelcomes:
         )
         assert [] == [result for result in results[:6] if isinstance(result, Exception)]
         sms = [welcome for welcome in await welcomes(house) if welcome[0] == "sms"]
-        assert 2 == len(sms) + len(await house.letters())
+        assert (2, 2) == (len(sms), len(await house.letters()))
 
 
 async def welcomes(house):

@@ -31,6 +31,12 @@ OWN = ("Bartholomew", "Montgomery", "bart.mont@example.com", "+79001234567")
         "Bartholomew Montgomery",
         "bartholomewmontgomery",
         "bart.mont",
+        "йцукенгш",  # qwertyui in the other layout
+        "ЙЦУКЕНГШ",
+        "drowssap",
+        "шгнекуцй",
+        "вкщцыыфз",  # drowssap in the other layout
+        "yremogtnom",
         "Bart.Mont@Example.com",
         "+79001234567",
         "79001234567",
@@ -51,6 +57,13 @@ def test_others_are_good(password):
     """No rule of composition; a known word in a longer one is allowed."""
     passwords.check(password, field="password", own=OWN)
     passwords.check(password, field="password", own=("", "", "", ""))
+
+
+def test_a_name_in_the_other_layout_is_guessed_first():
+    """Бартоломей, typed on Latin keys."""
+    with pytest.raises(Error) as caught:
+        passwords.check(",fhnjkjvtq", field="password", own=("Бартоломей", "", "", ""))
+    assert "PASSWORD_TOO_COMMON" == caught.value.reason
 
 
 async def test_a_hash_is_argon2id_with_the_parameters_that_are_stated():

@@ -173,7 +173,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterByPhone(self, request, context):
-        """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
+        """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for these lasts.
         Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -254,7 +254,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetPassword(self, request, context):
-        """Sets a new password by the token that was sent; all sessions end.
+        """Sets a new password by the token that was sent; all sessions end. The address that it was sent to is proved by this;
+        if it was not before, and the account has another, which nobody proved either, that one is taken off the account.
         Errors: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,7 +43,7 @@ class IdentityServiceStub:
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     RegisterByPhone: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RegisterByPhoneRequest, _identity_pb2.RegisterByPhoneResponse]
-    """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
+    """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for these lasts.
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     LoginByEmail: _grpc.UnaryUnaryMultiCallable[_identity_pb2.LoginByEmailRequest, _identity_pb2.LoginByEmailResponse]
@@ -73,7 +73,8 @@ class IdentityServiceStub:
     one of them, to that one only. Errors: TOO_MANY_TRIES.
     """
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ResetPasswordRequest, _identity_pb2.ResetPasswordResponse]
-    """Sets a new password by the token that was sent; all sessions end.
+    """Sets a new password by the token that was sent; all sessions end. The address that it was sent to is proved by this;
+    if it was not before, and the account has another, which nobody proved either, that one is taken off the account.
     Errors: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     GetMe: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetMeRequest, _identity_pb2.GetMeResponse]
@@ -118,7 +119,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     RegisterByPhone: _aio.UnaryUnaryMultiCallable[_identity_pb2.RegisterByPhoneRequest, _identity_pb2.RegisterByPhoneResponse]  # type: ignore[assignment]
-    """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
+    """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for these lasts.
     Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     LoginByEmail: _aio.UnaryUnaryMultiCallable[_identity_pb2.LoginByEmailRequest, _identity_pb2.LoginByEmailResponse]  # type: ignore[assignment]
@@ -148,7 +149,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     one of them, to that one only. Errors: TOO_MANY_TRIES.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_identity_pb2.ResetPasswordRequest, _identity_pb2.ResetPasswordResponse]  # type: ignore[assignment]
-    """Sets a new password by the token that was sent; all sessions end.
+    """Sets a new password by the token that was sent; all sessions end. The address that it was sent to is proved by this;
+    if it was not before, and the account has another, which nobody proved either, that one is taken off the account.
     Errors: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
     """
     GetMe: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetMeRequest, _identity_pb2.GetMeResponse]  # type: ignore[assignment]
@@ -202,7 +204,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.RegisterByPhoneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.RegisterByPhoneResponse, _abc.Awaitable[_identity_pb2.RegisterByPhoneResponse]]:
-        """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for SMS lasts.
+        """Makes an account with a phone number, signs in, and sends an SMS of welcome, while the day's money for these lasts.
         Errors: USER_EXISTS, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
         """
 
@@ -298,7 +300,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.ResetPasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.ResetPasswordResponse, _abc.Awaitable[_identity_pb2.ResetPasswordResponse]]:
-        """Sets a new password by the token that was sent; all sessions end.
+        """Sets a new password by the token that was sent; all sessions end. The address that it was sent to is proved by this;
+        if it was not before, and the account has another, which nobody proved either, that one is taken off the account.
         Errors: RESET_TOKEN_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_TRIES.
         """
 
