@@ -19,7 +19,8 @@ class Sizes:
     kills_s: int  # over about this time they are spread
     users: int  # who may buy while processes are killed; one order each
     repeats: int  # of each way in which a request comes again
-    lag_seconds: int  # 50 orders each
+    lag_seconds: int
+    lag_orders_per_s: int  # each has two events
     lag_rounds: int  # of what is timed: something else on the machine may spoil a short one, but not each
     mutations: int  # of each RPC's request
     guesses: int  # at accounts that exist, and as many at others
@@ -39,6 +40,7 @@ SIZES = (
         users=7_500,
         repeats=50,
         lag_seconds=20,
+        lag_orders_per_s=50,
         lag_rounds=1,
         mutations=10_000,
         guesses=400,
@@ -56,7 +58,8 @@ SIZES = (
         kills_s=5,
         users=800,
         repeats=4,
-        lag_seconds=3,
+        lag_seconds=4,
+        lag_orders_per_s=25,
         lag_rounds=3,
         mutations=150,
         guesses=60,

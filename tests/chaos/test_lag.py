@@ -17,7 +17,6 @@ from tests.sizes import SIZES
 from tests.stacks import database
 
 LAG_S_MAX = 0.3  # at the 99th percentile
-ORDERS_PER_S = 50
 WARM_UP = 150  # orders: connections are opened; Java, templates and locales are warm
 SKU = 900_000
 
@@ -38,7 +37,7 @@ class Line:
         started = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as load:
             for number in range(count):
-                await asyncio.sleep(started + number / ORDERS_PER_S - asyncio.get_running_loop().time())
+                await asyncio.sleep(started + number / SIZES.lag_orders_per_s - asyncio.get_running_loop().time())
                 load.create_task(self._buy_and_pay())
         # Both databases have the clock of one machine.
         caused = {
@@ -61,7 +60,7 @@ class Line:
 @pytest.fixture
 async def line(shop: stack.Shop) -> AsyncIterator[Line]:
     """The whole shop, warm; its customers have contacts, so that messages go out meanwhile."""
-    count = WARM_UP + ORDERS_PER_S * SIZES.lag_seconds * SIZES.lag_rounds
+    count = WARM_UP + SIZES.lag_orders_per_s * SIZES.lag_seconds * SIZES.lag_rounds
     first = next(_users)
     async with (
         calling("loms", shop.address("loms")) as loms,
@@ -80,11 +79,11 @@ async def line(shop: stack.Shop) -> AsyncIterator[Line]:
 async def test_events_arrive_in_time(line, figure):
     """From the transaction in loms to the transaction in notifications: p99 of at most 300 ms at 50 orders a second."""
     for _ in range(SIZES.lag_rounds):
-        lags_s = await line.lags_s(ORDERS_PER_S * SIZES.lag_seconds)
+        lags_s = await line.lags_s(SIZES.lag_orders_per_s * SIZES.lag_seconds)
         p50_s, p99_s = quantiles(lags_s, n=100)[49], quantiles(lags_s, n=100)[98]
         figure(
             f"event lag: p50 {p50_s * 1000:.0f} ms, p99 {p99_s * 1000:.0f} ms, most {max(lags_s) * 1000:.0f} ms, "
-            f"{len(lags_s)} events at {2 * ORDERS_PER_S} a second"
+            f"{len(lags_s)} events at {2 * SIZES.lag_orders_per_s} a second"
         )
         if p99_s <= LAG_S_MAX:
             return
