@@ -13,10 +13,12 @@ import os
 import runpy
 import secrets
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import argon2
@@ -32,6 +34,10 @@ PARAMETERS = argon2.Parameters(
 )
 CHARACTERS_MIN = 8
 NICENESS = 10  # of the hashing threads: with all cores busy they get a tenth of one beside the service's other work
+# A crowd is a flood or a sale: then a thread rests three times as long as it hashed, so that a hash, which takes a core
+# and the memory's whole bandwidth, leaves both to the orders. Below it nobody waits for a rest.
+CROWD = 8
+REST = 3.0
 RETRY_AFTER_S = 2.0
 # The same keys in two layouts: who forgets to switch types йцукенгш for qwertyui.
 _LATIN = "`qwertyuiop[]asdfghjkl;'zxcvbnm,."
@@ -90,7 +96,8 @@ class Hasher:
     def __init__(self, *, threads: int, queue: int):
         _common()  # now, not in somebody's call
         self._argon2 = argon2.PasswordHasher.from_parameters(PARAMETERS)
-        self._places = threads + queue
+        self._places = self._free = threads + queue
+        self._rests_until = 0.0
         self._pool = ThreadPoolExecutor(threads, "argon2", initializer=_step_back)
         # What an account that is not there, or has no password, is compared with: it takes as long.
         self._nobodys = self._argon2.hash(secrets.token_urlsafe())
@@ -102,21 +109,36 @@ class Hasher:
         Raises:
             Error: OVERLOADED, there is none.
         """
-        if self._places == 0:
+        if self._free == 0:
             raise OVERLOADED("too many are signing in, try again", retry_after_s=RETRY_AFTER_S)
-        self._places -= 1
+        self._free -= 1
         try:
-            yield Place(self._pool, self._argon2, self._nobodys)
+            yield Place(self, self._argon2, self._nobodys)
         finally:
-            self._places += 1
+            self._free += 1
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Compute something on a thread, when it is its turn."""
+
+        def unhurried() -> T:
+            time.sleep(max(0.0, self._rests_until - time.monotonic()))
+            began = time.monotonic()
+            try:
+                return work()
+            finally:
+                if self._places - self._free > CROWD:
+                    self._rests_until = time.monotonic() + REST * (time.monotonic() - began)
+
+        # Cancelled, as when the call's deadline ends, it leaves the pool's queue with its future.
+        return await asyncio.get_running_loop().run_in_executor(self._pool, unhurried)
 
 
 class Place:
     """A call's place: what it asks for is computed one after another, and dropped from the queue with the call."""
 
-    def __init__(self, pool: ThreadPoolExecutor, hasher: argon2.PasswordHasher, nobodys: str):
-        self._pool = pool
-        self._argon2 = hasher
+    def __init__(self, hasher: Hasher, argon2_hasher: argon2.PasswordHasher, nobodys: str):
+        self._run = hasher.run
+        self._argon2 = argon2_hasher
         self._nobodys = nobodys
 
     async def hash(self, password: str) -> str:
@@ -138,11 +160,10 @@ class Place:
         """Whether a hash was made with other parameters than today's."""
         return self._argon2.check_needs_rehash(stored)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        # Cancelled, as when the call's deadline ends, it leaves the pool's queue with its future.
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
 
 def _step_back() -> None:
-    # On Linux priority is the thread's.
+    # On Linux priority is the thread's, but only within its session where sessions are scheduled as groups
+    # (sched(7), autogroup): then all of this process steps back before the others.
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))

@@ -51,7 +51,7 @@ class Settings(ServiceSettings):
         "", pattern=r"^(https?://\S+)?$", max_length=500, description="page for a new password, the token is appended"
     )
     hash_threads: int = Field(1, ge=1, le=64, description="password hashes that are computed at the same time")
-    hash_queue: int = Field(64, ge=1, le=10_000, description="password hashes that may wait; further calls are refused")
+    hash_queue: int = Field(32, ge=1, le=10_000, description="password hashes that may wait; further calls are refused")
 
     registrations_per_address: Rates = Field(
         "120/60,5000/86400", description="registrations from one address, count/seconds"
