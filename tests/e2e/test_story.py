@@ -17,7 +17,7 @@ from tests.audit import audit, mailbox
 from tests.callers import Callers, calling, email_of, order, phone_of, publish_contacts, receipt, told
 from tests.stacks import database
 
-_numbers = itertools.count(1)  # users and skus
+_numbers = itertools.count(600_000)  # users and skus; small ones are those of tests that send nonsense
 
 
 @dataclass
