@@ -23,6 +23,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from deploy.native import home, parts, stack
+from deploy.native.keys import LOCAL
 from kit import db as kit_db
 from kit import migrate, tokens
 from kit.access import ByContract
@@ -92,7 +93,9 @@ def person_token(user: int, *, roles: Sequence[str] = ("customer",), session: st
     now = int(time.time())
     header = {"alg": tokens.ALGORITHM, "typ": tokens.PERSON, "kid": _PERSONS_KEY.kid}
     claims = {"iss": tokens.PERSON_ISSUER, "aud": tokens.PERSON_AUDIENCE, "sub": str(user), "sid": session}
-    return jwt.encode(header, {**claims, "roles": list(roles), "iat": now, "exp": now + 300}, _PERSONS_KEY)
+    return jwt.encode(
+        header, {**claims, "roles": list(roles), "iat": now, "exp": now + tokens.PERSON_TOKEN_S_MAX}, _PERSONS_KEY
+    )
 
 
 def service_key(name: str) -> tokens.ServiceKey:
@@ -114,7 +117,7 @@ def policy(*services: tuple[ServiceDescriptor, object]) -> ByContract:
 _PERSONS_KEY = ECKey.generate_key("P-256", auto_kid=True)
 _SERVICE_KEYS = {
     name: tokens.ServiceKey(name, ECKey.generate_key("P-256").as_pem(private=True).decode())
-    for name in (*parts.SERVICES, "local")
+    for name in (*parts.SERVICES, LOCAL)
 }
 
 
@@ -155,7 +158,7 @@ async def open_door() -> AsyncIterator[OpenDoor]:
             port = await door.start("127.0.0.1:0")
             opened.push_async_callback(door.server.stop, None)
             if token is None:
-                token = service_token("local", service_of(service.full_name))
+                token = service_token(LOCAL, service_of(service.full_name))
             interceptors = [Bearer(token)] if token else []
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", interceptors=interceptors)
             return await opened.enter_async_context(channel)

@@ -33,7 +33,7 @@ CURVE = "P-256"
 # goes on signing with the key before for so long.
 COMMIT_S = 30.0
 # Then that one is published for the longest that a token may live, and for what clocks of hosts may differ.
-PUBLISHED_AFTER_S = COMMIT_S + 300.0 + tokens.SKEW_S
+PUBLISHED_AFTER_S = COMMIT_S + tokens.PERSON_TOKEN_S_MAX + tokens.SKEW_S
 LOOK_EVERY_S_MAX = 30.0
 
 

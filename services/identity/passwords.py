@@ -95,12 +95,12 @@ class Hasher:
 
     def __init__(self, *, threads: int, queue: int):
         _common()  # now, not in somebody's call
-        self._argon2 = argon2.PasswordHasher.from_parameters(PARAMETERS)
+        self.argon2 = argon2.PasswordHasher.from_parameters(PARAMETERS)
         self._places = self._free = threads + queue
         self._rests_until = 0.0
         self._pool = ThreadPoolExecutor(threads, "argon2", initializer=_step_back)
         # What an account that is not there, or has no password, is compared with: it takes as long.
-        self._nobodys = self._argon2.hash(secrets.token_urlsafe())
+        self.nobodys = self.argon2.hash(secrets.token_urlsafe())
 
     @contextlib.contextmanager
     def place(self) -> Iterator["Place"]:
@@ -113,7 +113,7 @@ class Hasher:
             raise OVERLOADED("too many are signing in, try again", retry_after_s=RETRY_AFTER_S)
         self._free -= 1
         try:
-            yield Place(self, self._argon2, self._nobodys)
+            yield Place(self)
         finally:
             self._free += 1
 
@@ -136,29 +136,27 @@ class Hasher:
 class Place:
     """A call's place: what it asks for is computed one after another, and dropped from the queue with the call."""
 
-    def __init__(self, hasher: Hasher, argon2_hasher: argon2.PasswordHasher, nobodys: str):
-        self._run = hasher.run
-        self._argon2 = argon2_hasher
-        self._nobodys = nobodys
+    def __init__(self, hasher: Hasher):
+        self._hasher = hasher
 
     async def hash(self, password: str) -> str:
         """The hash to be stored."""
-        return await self._run(lambda: self._argon2.hash(normalised(password)))
+        return await self._hasher.run(lambda: self._hasher.argon2.hash(normalised(password)))
 
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether a password is the one of this hash; None takes as long and is never right."""
 
         def verify() -> bool:
             try:
-                return self._argon2.verify(stored or self._nobodys, normalised(password))
+                return self._hasher.argon2.verify(stored or self._hasher.nobodys, normalised(password))
             except VerificationError:
                 return False
 
-        return await self._run(verify) and stored is not None
+        return await self._hasher.run(verify) and stored is not None
 
     def is_outdated(self, stored: str) -> bool:
         """Whether a hash was made with other parameters than today's."""
-        return self._argon2.check_needs_rehash(stored)
+        return self._hasher.argon2.check_needs_rehash(stored)
 
 
 def _step_back() -> None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, FilePath
 from pydantic_settings import SettingsConfigDict
 
 from kit.settings import Address, Addresses, ServiceSettings
+from kit.tokens import PERSON_TOKEN_S_MAX
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 DAY_S = 24 * 3600
@@ -34,7 +35,7 @@ class Settings(ServiceSettings):
     )
     seal_key_file: FilePath = Field(description="public JWK of notifications: codes and tokens are encrypted for it")
 
-    access_token_s: int = Field(300, ge=1, le=300, description="life of an access token")
+    access_token_s: int = Field(PERSON_TOKEN_S_MAX, ge=1, le=PERSON_TOKEN_S_MAX, description="life of an access token")
     refresh_token_s: int = Field(30 * DAY_S, ge=1, le=400 * DAY_S, description="a session unused for so long ends")
     refresh_race_s: float = Field(
         10,

@@ -33,7 +33,7 @@ CALLERS = 32
 # their events and messages, take four fifths of two cores.
 ORDERS_PER_S = 50.0
 LOGINS_PER_S = 200.0  # several times what one thread of hashing can do
-LEAD_S = 1.5
+TAIL_S = 0.5  # by which a flood outlasts the orders beside it
 ROUNDS = 5
 FLOODED_MAX = 2.0  # p99 of orders beside a flood, of that without
 
@@ -125,11 +125,12 @@ async def flood(shop: stack.Shop, seconds: float, rounds: int) -> list[Figure]:
             async def measure() -> Measured:
                 if not flooded:
                     return await paced(buy, per_s=ORDERS_PER_S, seconds=seconds)
-                arguments = (flooded, str(LOGINS_PER_S), str(seconds + LEAD_S))
+                arguments = (flooded, str(LOGINS_PER_S), str(seconds + TAIL_S))
                 logins = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "tests.bench.flood", *arguments, cwd=REPO, stdout=asyncio.subprocess.PIPE
                 )
-                await asyncio.sleep(LEAD_S)  # until it has begun
+                assert logins.stdout
+                await logins.stdout.readline()  # it begins
                 measured = await paced(buy, per_s=ORDERS_PER_S, seconds=seconds)
                 told, _ = await logins.communicate()
                 measured.beside = Counter(json.loads(told))

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("per_s", type=float)
     parser.add_argument("seconds", type=float)
     given = parser.parse_args()
+    print("flooding", flush=True)
     print(json.dumps(asyncio.run(flood(given.address, given.per_s, given.seconds))))
 
 
