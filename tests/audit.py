@@ -6,6 +6,7 @@
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,12 @@ import asyncpg
 from kit.testing import read_topic
 
 TOPIC = "abacus.loms.order-status.v1"
+
+_WAITING = """
+    SELECT id, key, (payload::jsonb ->> 'orderId')::bigint AS order_id, (payload::jsonb ->> 'version')::int AS version,
+           payload::jsonb ->> 'status' AS status
+      FROM outbox
+"""
 
 # Each is a query for what breaks it.
 _INVARIANTS = {
@@ -91,25 +98,43 @@ _INVARIANTS = {
          WHERE order_history.reason = 'not paid in time'
            AND at < pay_by
     """,
-    "each change has exactly one event, which says the same": """
-        SELECT history.order_id, history.version, events
-          FROM order_history AS history
-          FULL JOIN (SELECT (payload::jsonb ->> 'orderId')::bigint AS order_id,
-                            (payload::jsonb ->> 'version')::int AS version,
-                            min(payload::jsonb ->> 'status') AS status,
-                            bool_and(key = payload::jsonb ->> 'orderId') AS is_keyed,
-                            count(*) AS events
-                       FROM outbox
-                      GROUP BY 1, 2) AS event USING (order_id, version)
-         WHERE (events, is_keyed, event.status)
-               IS DISTINCT FROM (1, true, 'ORDER_STATUS_' || upper(history.status))
+    "every line, change, hold and movement has its order": """
+        SELECT *
+          FROM (SELECT 'line' AS what, order_id FROM order_items
+                 UNION ALL
+                SELECT 'change', order_id FROM order_history
+                 UNION ALL
+                SELECT 'hold', order_id FROM holds
+                 UNION ALL
+                SELECT 'movement', order_id FROM movements WHERE order_id IS NOT NULL) AS part
+         WHERE NOT EXISTS (SELECT FROM orders WHERE id = order_id)
     """,
-    "events of an order are in the outbox in order of version": """
-        SELECT key
-          FROM (SELECT key, (payload::jsonb ->> 'version')::int AS version,
-                       row_number() OVER (PARTITION BY key ORDER BY id) AS place
-                  FROM outbox) AS event
-         WHERE version <> place
+    "every hold and movement has its shelf": """
+        SELECT *
+          FROM (SELECT 'hold' AS what, sku, warehouse_id FROM holds
+                 UNION ALL
+                SELECT 'movement', sku, warehouse_id FROM movements) AS part
+         WHERE NOT EXISTS (
+               SELECT
+                 FROM stock
+                WHERE (stock.sku, stock.warehouse_id) = (part.sku, part.warehouse_id))
+    """,
+    "an event that waits says the same as its change, once": f"""
+        SELECT event.order_id, event.version, count(*) AS events
+          FROM ({_WAITING}) AS event
+          LEFT JOIN order_history AS history USING (order_id, version)
+         GROUP BY event.order_id, event.version
+        HAVING count(*) <> 1
+            OR NOT bool_and(key = event.order_id::text)
+            OR bool_and(event.status = 'ORDER_STATUS_' || upper(history.status)) IS DISTINCT FROM true
+    """,
+    "what waits of an order are its last changes, in order of version": f"""
+        SELECT key, array_agg(event.version ORDER BY event.id) AS waiting
+          FROM (SELECT *, row_number() OVER (PARTITION BY order_id ORDER BY id DESC) AS from_last
+                  FROM ({_WAITING}) AS event) AS event
+          LEFT JOIN orders ON orders.id = order_id
+         GROUP BY key
+        HAVING bool_and(orders.version - event.version = from_last - 1) IS DISTINCT FROM true
     """,
     "a request that had an effect has its answer": "SELECT * FROM requests WHERE answer IS NULL",
 }
@@ -135,27 +160,71 @@ class Wire:
     repeats: int
 
 
-async def audit_topic(conn: asyncpg.Connection, kafka: str) -> Wire:
-    """Check that every change of every order is in the topic as the outbox has it, first occurrences in order."""
-    outbox = {
-        str(row["event_id"]): (row["key"], row["payload"])
-        for row in await conn.fetch("SELECT event_id, key, payload FROM outbox")
-    }
-    records = await read_topic(kafka, TOPIC)
-    seen: set[str] = set()
-    versions: dict[bytes, list[int]] = defaultdict(list)
+async def audit_topic(conn: asyncpg.Connection, kafka: str, *, topic: str = TOPIC) -> Wire:
+    """Check that nothing waits and that every change of every order is in the topic, once but for repeats.
+
+    A repeat has the event id of the first. The first ones of an order are in order of version, and all of them say what
+    the order's history and the order say.
+    """
+    assert 0 == await conn.fetchval("SELECT count(*) FROM outbox")
+    wanted = await _changes(conn)
+    records = await read_topic(kafka, topic)
+    first: dict[tuple[int, int], str] = {}  # by order and version: the event's id
+    last: dict[int, int] = defaultdict(int)  # by order: the version that was told last
     for record in records:
-        event_id = dict(record.headers)["id"].decode()
-        assert outbox[event_id] == (record.key.decode(), record.value.decode())
-        if event_id not in seen:
-            seen.add(event_id)
-            versions[record.key].append(json.loads(record.value)["version"])
-    assert set(outbox) == seen
-    in_disorder = {key: order for key, order in versions.items() if order != list(range(1, len(order) + 1))}
-    assert {} == in_disorder
-    changes = await conn.fetchval("SELECT count(*) FROM order_history")
-    assert changes == len(seen)
-    return Wire(changes, len(records) - len(seen))
+        told, event_id = json.loads(record.value), dict(record.headers)["id"].decode()
+        order_id, version = told["orderId"], told["version"]
+        assert str(order_id) == record.key.decode()
+        assert wanted[order_id, version] == _said(told)
+        if (order_id, version) not in first:
+            assert last[order_id] + 1 == version, f"order {order_id} in disorder"
+            first[order_id, version], last[order_id] = event_id, version
+        assert first[order_id, version] == event_id, f"order {order_id}: two events of one change"
+    assert set() == set(wanted) - set(first)
+    assert len(first) == len(set(first.values()))
+    return Wire(len(first), len(records) - len(first))
+
+
+async def _changes(conn: asyncpg.Connection) -> dict[tuple[int, int], tuple[Any, ...]]:
+    """What each change has to say, by order and version: see _said."""
+    rows = await conn.fetch(
+        """
+        SELECT order_id, history.version, history.previous_status, history.status, history.reason, actor, at,
+               user_id, total_price, currency,
+               coalesce((SELECT array_agg(ARRAY[sku::text, count::text, name, price::text] ORDER BY sku)
+                           FROM order_items
+                          WHERE order_items.order_id = history.order_id), '{}') AS lines
+          FROM order_history AS history
+          JOIN orders ON orders.id = order_id
+        """
+    )
+    return {
+        (row["order_id"], row["version"]): (
+            f"ORDER_STATUS_{(row['previous_status'] or 'unspecified').upper()}",
+            f"ORDER_STATUS_{row['status'].upper()}",
+            row["reason"],
+            row["actor"],
+            row["at"],
+            row["user_id"],
+            row["total_price"],
+            row["currency"],
+            [tuple(line) for line in row["lines"]],
+        )
+        for row in rows
+    }
+
+
+def _said(event: dict[str, Any]) -> tuple[Any, ...]:
+    """What an event says, in the order of _changes."""
+    return (
+        *(event[name] for name in ("previousStatus", "status", "reason", "actor")),
+        datetime.fromisoformat(event["at"]),
+        *(event[name] for name in ("user", "totalPrice", "currency")),
+        sorted(
+            ((str(line["sku"]), str(line["count"]), line["name"], str(line["price"])) for line in event["items"]),
+            key=lambda line: int(line[0]),
+        ),
+    )
 
 
 async def mailbox(address: str) -> list[dict[str, Any]]:

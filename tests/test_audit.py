@@ -1,13 +1,21 @@
 """The audit itself: it is silent about a sound database and names each rule that is broken."""
 
-import uuid
+import asyncio
+import json
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
+from kit import outbox
 from kit.db import Database
-from kit.testing import OpenDatabase
-from loms import history, orders, stock
-from tests.audit import audit
+from kit.testing import OpenDatabase, OpenDoor, read_topic, until
+from loms import rpc
+from loms.batches import Batching
+from tests.audit import Wire, audit, audit_topic
+from tests.callers import order, receipt
+
+SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 
 # What somebody may do behind the back of loms, and the rule that it breaks.
 DAMAGES = [
@@ -35,38 +43,99 @@ DAMAGES = [
         """,
         "nothing expires before pay_by",
     ),
-    ("DELETE FROM outbox WHERE key = '1'", "each change has exactly one event"),
+    ("DELETE FROM orders WHERE id = 4", "every line, change, hold and movement has its order"),
+    (
+        "INSERT INTO order_items (order_id, sku, count) VALUES (99, 1, 1)",
+        "every line, change, hold and movement has its order",
+    ),
+    (
+        """
+        INSERT INTO order_history (order_id, version, status, actor, at) VALUES (99, 1, 'failed', 'x', now())
+        """,
+        "every line, change, hold and movement has its order",
+    ),
+    (
+        "INSERT INTO holds (order_id, sku, warehouse_id, count, state) VALUES (99, 1, 1, 1, 'voided')",
+        "every line, change, hold and movement has its order",
+    ),
+    (
+        """
+        INSERT INTO movements (sku, warehouse_id, delta, kind, order_id, actor) VALUES (1, 1, -1, 'sold', 99, 'x')
+        """,
+        "every line, change, hold and movement has its order",
+    ),
+    (
+        "INSERT INTO holds (order_id, sku, warehouse_id, count, state) VALUES (3, 9, 9, 1, 'voided')",
+        "every hold and movement has its shelf",
+    ),
+    (
+        "INSERT INTO movements (sku, warehouse_id, delta, kind, actor) VALUES (9, 9, 1, 'received', 'x')",
+        "every hold and movement has its shelf",
+    ),
     (
         "INSERT INTO outbox (topic, key, type, payload) SELECT topic, key, type, payload FROM outbox",
-        "each change has exactly one event",
+        "an event that waits says the same as its change, once",
     ),
-    ("UPDATE outbox SET key = '5' WHERE key = '1'", "each change has exactly one event"),
+    ("UPDATE outbox SET key = '5' WHERE key = '1'", "an event that waits says the same as its change, once"),
+    (
+        "UPDATE outbox SET payload = replace(payload, 'AWAITING_PAYMENT', 'PAID') WHERE key = '1'",
+        "an event that waits says the same as its change, once",
+    ),
+    (
+        """UPDATE outbox SET payload = replace(payload, '"version":1', '"version":2') WHERE key = '1'""",
+        "an event that waits says the same as its change, once",
+    ),
     (
         """
         INSERT INTO outbox (topic, key, type, payload)
         SELECT topic, key, type, payload FROM outbox WHERE key = '2' ORDER BY id LIMIT 1;
         DELETE FROM outbox WHERE id = (SELECT min(id) FROM outbox WHERE key = '2')
         """,
-        "events of an order are in the outbox in order of version",
+        "what waits of an order are its last changes, in order of version",
+    ),
+    (
+        "DELETE FROM outbox WHERE id = (SELECT max(id) FROM outbox WHERE key = '2')",
+        "what waits of an order are its last changes, in order of version",
     ),
     ("UPDATE requests SET answer = NULL", "a request that had an effect has its answer"),
 ]
 
 
+# What somebody may do to the database behind the back of loms when the topic has it otherwise.
+UNTOLD = [
+    "UPDATE order_history SET reason = 'x' WHERE (order_id, version) = (2, 2)",
+    "UPDATE order_history SET actor = 'x' WHERE (order_id, version) = (2, 2)",
+    "UPDATE order_history SET at = at + interval '1 us' WHERE (order_id, version) = (2, 2)",
+    "UPDATE order_history SET status = 'assembling' WHERE (order_id, version) = (2, 2)",
+    "UPDATE order_history SET previous_status = 'new' WHERE (order_id, version) = (2, 2)",
+    "UPDATE orders SET user_id = 8 WHERE id = 1",
+    "UPDATE orders SET total_price = 8 WHERE id = 1",
+    "UPDATE orders SET currency = 'USD' WHERE id = 1",
+    "UPDATE order_items SET count = count + 1 WHERE order_id = 1",
+    "UPDATE order_items SET name = 'x' WHERE order_id = 1",
+    "UPDATE order_items SET price = 1 WHERE order_id = 1",
+    "DELETE FROM order_items WHERE order_id = 1",
+    """
+    INSERT INTO order_history (order_id, version, previous_status, status, actor, at)
+    VALUES (2, 3, 'paid', 'assembling', 'x', now())
+    """,
+    "INSERT INTO outbox (topic, key, type, payload) VALUES ('x', '1', 'x', '{}')",
+]
+
+
 @pytest.fixture
-async def sound(open_database: OpenDatabase) -> Database:
+async def sound(open_database: OpenDatabase, open_door: OpenDoor) -> Database:
     """Orders 1 awaiting payment, 2 paid, 3 cancelled, 4 failed; ten units of a sku in each of two warehouses."""
     db = await open_database("loms")
-    wanted = [
-        orders.Wanted("test", str(uuid.uuid4()), b"", 7, "RUB", [history.Line(1, count)]) for count in (2, 12, 3, 99)
-    ]
-    async with db.transaction() as conn:
-        for warehouse_id in (1, 2):
-            await stock.receive(conn, stock.Receipt(warehouse_id, 1, 10), actor="test")
-        await orders.create_many(conn, wanted, pay_within_s=600)
-    async with db.transaction() as conn:
-        await orders.pay(conn, 2, version=None, actor="test")
-        await orders.cancel(conn, 3, version=None, reason="", actor="test")
+    servicer = rpc.Loms(db, pay_within_s=600, positions_max=20, batching=Batching(batch_max=64, queue_max=1000))
+    stub = loms_pb2_grpc.LomsServiceStub(await open_door(SERVICE, servicer))
+    for warehouse_id in (1, 2):
+        await stub.ReceiveStock(receipt(1, 10, warehouse_id=warehouse_id))
+    ids = [(await stub.CreateOrder(order(7, (1, count)))).order_id for count in (2, 12, 3, 99)]
+    # Ids come in blocks: the damages call the orders by their place.
+    assert [1, 2, 3, 4] == ids
+    await stub.OrderPayed(loms_pb2.OrderPayedRequest(order_id=2))
+    await stub.CancelOrder(loms_pb2.CancelOrderRequest(order_id=3))
     return db
 
 
@@ -87,3 +156,70 @@ async def test_each_broken_rule_is_named(sound):
                 await audit(conn)
             await transaction.rollback()
         await audit(conn)
+
+
+@pytest.fixture
+async def told(sound: Database, native, topic) -> str:
+    """The topic, of this test alone, that has all events of the sound database."""
+    await sound.pool.execute("UPDATE outbox SET topic = $1", topic)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outbox.Relay(sound, native.kafka).run(stop))
+        await until(lambda: outbox.status(sound), 0, of=lambda status: status["outbox_waiting"])
+        stop.set()
+    return topic
+
+
+async def test_a_sound_topic_passes(sound, native, told):
+    """Six changes, each told once; a record that comes again is a repeat."""
+    async with sound.pool.acquire() as conn:
+        assert Wire(6, 0) == await audit_topic(conn, native.kafka, topic=told)
+        async with AIOKafkaProducer(bootstrap_servers=native.kafka) as producer:
+            (record, *_) = await read_topic(native.kafka, told)
+            await producer.send_and_wait(told, record.value, key=record.key, headers=list(record.headers))
+        assert Wire(6, 1) == await audit_topic(conn, native.kafka, topic=told)
+
+
+async def test_a_topic_that_says_otherwise_is_found(sound, native, told):
+    """Whatever the history or the order has that the topic has not, or has otherwise."""
+    async with sound.pool.acquire() as conn:
+        for damage in UNTOLD:
+            transaction = conn.transaction()
+            await transaction.start()
+            await conn.execute(damage)
+            with pytest.raises(AssertionError):
+                await audit_topic(conn, native.kafka, topic=told)
+            await transaction.rollback()
+        await audit_topic(conn, native.kafka, topic=told)
+
+
+@pytest.mark.parametrize("damage", ["another id", "another key", "another version"])
+async def test_a_record_too_many_is_found(sound, native, told, damage):
+    """An event that loms did not write."""
+    (record, *_) = [one for one in await read_topic(native.kafka, told) if one.key == b"2"]
+    value, key, headers = json.loads(record.value), record.key, list(record.headers)
+    if damage == "another id":
+        headers = [("id", b"x")]
+    elif damage == "another key":
+        key = b"1"
+    else:
+        value["version"] = 3
+    async with AIOKafkaProducer(bootstrap_servers=native.kafka) as producer:
+        await producer.send_and_wait(told, json.dumps(value).encode(), key=key, headers=headers)
+    async with sound.pool.acquire() as conn:
+        with pytest.raises((AssertionError, KeyError)):
+            await audit_topic(conn, native.kafka, topic=told)
+
+
+async def test_disorder_is_found(sound, native, topic):
+    """All events are there, but those of an order in another order."""
+    async with sound.pool.acquire() as conn, AIOKafkaProducer(bootstrap_servers=native.kafka) as producer:
+        for row in await conn.fetch("DELETE FROM outbox RETURNING key, payload, event_id::text, id"):
+            headers = [("id", row["event_id"].encode())]
+            if row["key"] == "2" and '"version":1' in row["payload"]:
+                first = row["payload"].encode(), row["key"].encode(), headers
+            else:
+                await producer.send_and_wait(topic, row["payload"].encode(), row["key"].encode(), headers=headers)
+        await producer.send_and_wait(topic, *first[:2], headers=first[2])
+        with pytest.raises(AssertionError, match="order 2 in disorder"):
+            await audit_topic(conn, native.kafka, topic=topic)

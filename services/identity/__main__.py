@@ -45,7 +45,6 @@ async def serve(given: Settings, command: str) -> None:
         if command in ("all", "workers"):
             process.work(outbox.Relay(db, given.kafka).run)
             process.every("rotate signing keys", keys.rotate_once, keys.look_every_s)
-            process.every("prune outbox", partial(outbox.prune, db), PRUNE_EVERY_S)
             process.every("prune sessions", partial(sessions.prune, db), PRUNE_EVERY_S)
             process.every("prune codes", partial(codes.prune, db), PRUNE_EVERY_S)
             process.every("prune limits", partial(limits.prune, db), PRUNE_EVERY_S)

@@ -79,7 +79,7 @@ async def kill_at_random(shop: stack.Shop, chance: random.Random) -> Counter[str
     kills["postgres"] = SIZES.postgres_kills
     # Those that work in bursts are killed in the middle of one: in a random moment they would mostly be idle.
     bursts = {
-        "relay": ("loms", "SELECT count(*) FROM outbox WHERE published_at IS NULL"),
+        "relay": ("loms", "SELECT count(*) FROM outbox"),
         "notifications": ("notifications", "SELECT count(*) FROM messages WHERE status = 'queued' AND attempts > 0"),
     }
 
@@ -154,9 +154,7 @@ async def _quiet(conn: asyncpg.Connection, messages: asyncpg.Connection) -> None
     """Wait until no order waits for its payment, no event for its relay, no message for its sending."""
     waiting = "SELECT count(*) FROM orders WHERE status = 'awaiting_payment'"
     await until(lambda: conn.fetchval(waiting), 0, within_s=QUIET_WITHIN_S)
-    await until(
-        lambda: conn.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"), 0, within_s=QUIET_WITHIN_S
-    )
+    await until(lambda: conn.fetchval("SELECT count(*) FROM outbox"), 0, within_s=QUIET_WITHIN_S)
     changes = await conn.fetchval("SELECT count(*) FROM order_history")
     received = "SELECT count(*) FROM inbox WHERE topic = 'abacus.loms.order-status.v1'"
     await until(lambda: messages.fetchval(received), changes, within_s=QUIET_WITHIN_S)
