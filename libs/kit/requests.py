@@ -5,7 +5,8 @@ rolls back. See architecture, "Request ids".
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -89,20 +90,33 @@ async def stored(conn: Connection, call: Call, request: Message) -> Any | None:
 
 
 async def claim_many(
-    conn: Connection, method: str, wanted: Mapping[Key, bytes], *, keep_s: float | None
+    conn: Connection,
+    method: str,
+    wanted: Mapping[Key, bytes],
+    answers: Mapping[Key, Message] = MappingProxyType({}),
+    *,
+    keep_s: float | None,
 ) -> dict[Key, bytes | Error]:
     """Claim each key for this transaction; return what the keys that came before were answered.
+
+    Args:
+        wanted: the hash of each request.
+        answers: of those that are known by now; the others are given to `answer_many`.
+        keep_s: how long they are kept; None: as long as the effect.
 
     Waits for a transaction that holds the same key. Keys are taken in sorted order, so that two batches with the
     same keys do not cross. A key that came with another body is answered with the error REQUEST_ID_REUSED.
     """
+    if not wanted:
+        return {}
     keys = sorted(wanted)
     callers, ids = [caller for caller, _ in keys], [request_id for _, request_id in keys]
     claimed = await conn.fetch(
         """
-        INSERT INTO requests (caller, method, request_id, body_hash, expires_at)
-        SELECT caller, $1, request_id, body_hash, clock_timestamp() + make_interval(secs => $5)
-          FROM unnest($2::text[], $3::text[], $4::bytea[]) AS wanted (caller, request_id, body_hash)
+        INSERT INTO requests (caller, method, request_id, body_hash, answer, expires_at)
+        SELECT caller, $1, request_id, body_hash, answer, clock_timestamp() + make_interval(secs => $6)
+          FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
+               AS wanted (caller, request_id, body_hash, answer)
          ORDER BY caller, request_id
         ON CONFLICT DO NOTHING
         RETURNING caller, request_id
@@ -111,6 +125,7 @@ async def claim_many(
         callers,
         ids,
         [wanted[key] for key in keys],
+        [answers[key].SerializeToString() if key in answers else None for key in keys],
         keep_s,
     )
     if len(claimed) == len(keys):
@@ -152,6 +167,22 @@ async def answer_many(conn: Connection, method: str, answers: Mapping[Key, Messa
         [caller for caller, _ in answers],
         [request_id for _, request_id in answers],
         [answer.SerializeToString() for answer in answers.values()],
+    )
+
+
+async def unclaim_many(conn: Connection, method: str, keys: Collection[Key]) -> None:
+    """Let go of keys that this transaction claimed: what they asked for was refused, and their neighbours go on."""
+    if not keys:
+        return
+    await conn.execute(
+        """
+        DELETE FROM requests
+         WHERE method = $1
+           AND (caller, request_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+        """,
+        method,
+        [caller for caller, _ in keys],
+        [request_id for _, request_id in keys],
     )
 
 

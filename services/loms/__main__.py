@@ -6,7 +6,8 @@ from pathlib import Path
 from abacus.loms.v1 import loms_pb2
 from kit import outbox, requests, service
 from kit.db import Database
-from loms import orders, rpc, stock
+from loms import changes, orders, rpc, stock
+from loms.batches import Batching
 from loms.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -22,11 +23,11 @@ async def serve(of: Settings, command: str) -> None:
         db = process.db
         if command in ("all", "workers"):
             process.work(outbox.Relay(db, of.kafka).run)
-            process.every("expire", partial(orders.expire_once, db), EXPIRE_EVERY_S)
-            process.every("prune outbox", partial(outbox.prune, db), PRUNE_EVERY_S)
+            process.every("expire", partial(changes.expire_once, db), EXPIRE_EVERY_S)
             process.every("prune requests", partial(requests.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):
-            loms = rpc.Loms(db, pay_within_s=of.payment_timeout_s, positions_max=of.max_positions)
+            batching = Batching(batch_max=of.batch_max, queue_max=of.queue_max)
+            loms = rpc.Loms(db, pay_within_s=of.payment_timeout_s, positions_max=of.max_positions, batching=batching)
             await process.serve((SERVICE, loms))
 
 

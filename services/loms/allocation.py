@@ -34,6 +34,8 @@ def allocate(items: Mapping[int, int], free: Shelves) -> Parts | None:
     lowest ids. Within the set a line comes from the fullest warehouse first.
     """
     shelves = {sku: {place: units for place, units in free.get(sku, {}).items() if units > 0} for sku in items}
+    if (sender := _one_sender(items, shelves)) is not None:
+        return {(sku, sender): units for sku, units in items.items()}
     places = {place for shelf in shelves.values() for place in shelf}
     if not _covers(places, items, shelves):
         return None
@@ -51,6 +53,22 @@ def allocate(items: Mapping[int, int], free: Shelves) -> Parts | None:
     return parts
 
 
+def _one_sender(items: Mapping[int, int], shelves: Shelves) -> int | None:
+    """The warehouse that has all of it; of several the fullest. Most orders find one, so it is looked for first."""
+    best, most = None, 0
+    for place in sorted(next(iter(shelves.values()))):
+        units = 0
+        for sku, wanted in items.items():
+            there = shelves[sku].get(place, 0)
+            if there < wanted:
+                break
+            units += there
+        else:
+            if units > most:
+                best, most = place, units
+    return best
+
+
 def _covers(places: Iterable[int], items: Mapping[int, int], shelves: Shelves) -> bool:
     places = tuple(places)
     return all(sum(shelves[sku].get(place, 0) for place in places) >= wanted for sku, wanted in items.items())
@@ -59,7 +77,7 @@ def _covers(places: Iterable[int], items: Mapping[int, int], shelves: Shelves) -
 def _fewest(places: set[int], items: Mapping[int, int], shelves: Shelves) -> tuple[int, ...]:
     """The smallest set that covers the order; of several, the fullest. All places together must cover it."""
     units = {place: sum(shelf.get(place, 0) for shelf in shelves.values()) for place in places}
-    for size in range(1, len(places) + 1):
+    for size in range(2, len(places) + 1):  # one alone does not, see _one_sender
         # Combinations come in order of ids, and max() keeps the first of equals.
         fitting = [some for some in combinations(sorted(places), size) if _covers(some, items, shelves)]
         if fitting:

@@ -1,9 +1,11 @@
 """Every change of an order, and its event. Owns the table order_history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from abacus.loms.v1 import events_pb2, loms_pb2
 from kit import outbox
@@ -12,18 +14,16 @@ from kit.db import Connection, Database
 STATUS_TOPIC = "abacus.loms.order-status.v1"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One position of an order, as sold."""
 
     sku: int
-    count: int
+    units: int
     name: str = ""
     price: int = 0  # of one unit, minor units
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One change of one order, and what the order is after it."""
 
     order_id: int
@@ -77,6 +77,16 @@ def to_enum(status: str | None) -> str:
     return f"ORDER_STATUS_{(status or 'unspecified').upper()}"
 
 
+@lru_cache(maxsize=64)  # orders of a batch share their times, and making a Timestamp costs more than copying one
+def to_timestamp(at: datetime | None) -> Timestamp | None:
+    """The contract's form of a time."""
+    if at is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(at)
+    return timestamp
+
+
 def from_enum(status: loms_pb2.OrderStatus) -> str | None:
     """The word that the database keeps; None for UNSPECIFIED."""
     if status == loms_pb2.ORDER_STATUS_UNSPECIFIED:
@@ -93,10 +103,10 @@ def _event(change: Change) -> events_pb2.OrderStatusChanged:
         status=to_enum(change.status),
         reason=change.reason,
         actor=change.actor,
-        at=change.at,
-        pay_by=change.pay_by,
+        at=to_timestamp(change.at),
+        pay_by=to_timestamp(change.pay_by),
         items=[
-            events_pb2.OrderLine(sku=line.sku, count=line.count, name=line.name, price=line.price)
+            events_pb2.OrderLine(sku=line.sku, count=line.units, name=line.name, price=line.price)
             for line in change.lines
         ],
         total_price=change.total_price,

@@ -8,8 +8,8 @@ from kit import paging, requests
 from kit.access import Owned
 from kit.calls import Call
 from kit.db import Connection, Database
-from kit.errors import Error
-from loms import history, orders, stock
+from loms import changes, history, orders, placing, stock
+from loms.batches import Batcher, Batching
 from loms.errors import TOO_MANY_POSITIONS, TOO_MANY_UNITS, no_order
 from loms.history import Line
 
@@ -19,48 +19,50 @@ UNITS_MAX = 65535  # of one sku in an order, however many lines name it
 class Loms:
     """LomsService."""
 
-    def __init__(self, db: Database, *, pay_within_s: float, positions_max: int):
+    def __init__(self, db: Database, *, pay_within_s: float, positions_max: int, batching: Batching):
         self.db = db
-        self.pay_within_s = pay_within_s
         self.positions_max = positions_max
-        self.owned = {"order_id": Owned(partial(orders.owner, db), no_order)}
+        place = partial(placing.create_many, db, pay_within_s=pay_within_s)
+        self.creating: Batcher[placing.Wanted, loms_pb2.CreateOrderResponse] = batching.batcher(place)
+        self.paying: Batcher[changes.Asked, None] = batching.batcher(partial(changes.pay_many, db))
+        self.cancelling: Batcher[changes.Asked, None] = batching.batcher(partial(changes.cancel_many, db))
+        self.reading: Batcher[int, orders.Order] = batching.batcher(partial(orders.get_many, db))
+        self.stocks: Batcher[int, list[tuple[int, int]]] = batching.batcher(partial(stock.free_of, db))
+        owners: Batcher[int, int | None] = batching.batcher(partial(orders.owners, db))
+        self.owned = {"order_id": Owned(owners.ask, no_order)}
+        self.full = {
+            "CreateOrder": self.creating.is_full,
+            "OrderPayed": self.paying.is_full,
+            "CancelOrder": self.cancelling.is_full,
+            "ListOrder": self.reading.is_full,
+            "Stocks": self.stocks.is_full,
+        }
 
     async def CreateOrder(self, request: loms_pb2.CreateOrderRequest, call: Call) -> loms_pb2.CreateOrderResponse:
-        wanted = orders.Wanted(
-            caller=call.caller,
-            request_id=call.request_id,
-            body_hash=requests.body_hash(request),
-            user=request.user,
-            currency=request.currency or "RUB",
-            lines=_lines(request.items, self.positions_max),
+        return await self.creating.ask(
+            placing.Wanted(
+                caller=call.caller,
+                request_id=call.request_id,
+                body_hash=requests.body_hash(request),
+                user=request.user,
+                currency=request.currency or "RUB",
+                lines=_lines(request.items, self.positions_max),
+            )
         )
-        async with self.db.transaction() as conn:
-            (answer,) = await orders.create_many(conn, [wanted], pay_within_s=self.pay_within_s)
-        if isinstance(answer, Error):
-            raise answer
-        return answer
 
     async def ListOrder(self, request: loms_pb2.ListOrderRequest, call: Call) -> loms_pb2.ListOrderResponse:
-        return _shown(await orders.get(self.db, request.order_id))
+        return _shown(await self.reading.ask(request.order_id))
 
     async def OrderPayed(self, request: loms_pb2.OrderPayedRequest, call: Call) -> loms_pb2.OrderPayedResponse:
-        async def effect(conn: Connection) -> loms_pb2.OrderPayedResponse:
-            await orders.pay(conn, request.order_id, version=_version(request), actor=call.caller)
-            return loms_pb2.OrderPayedResponse()
-
-        return await requests.once(self.db, call, request, effect)
+        await self.paying.ask(_asked(request, call))
+        return loms_pb2.OrderPayedResponse()
 
     async def CancelOrder(self, request: loms_pb2.CancelOrderRequest, call: Call) -> loms_pb2.CancelOrderResponse:
-        async def effect(conn: Connection) -> loms_pb2.CancelOrderResponse:
-            await orders.cancel(
-                conn, request.order_id, version=_version(request), reason=request.reason, actor=call.caller
-            )
-            return loms_pb2.CancelOrderResponse()
-
-        return await requests.once(self.db, call, request, effect)
+        await self.cancelling.ask(_asked(request, call)._replace(reason=request.reason))
+        return loms_pb2.CancelOrderResponse()
 
     async def Stocks(self, request: loms_pb2.StocksRequest, call: Call) -> loms_pb2.StocksResponse:
-        free = await stock.free(self.db, request.sku)
+        free = await self.stocks.ask(request.sku)
         return loms_pb2.StocksResponse(
             stocks=[loms_pb2.Stock(warehouse_id=warehouse_id, count=units) for warehouse_id, units in free]
         )
@@ -125,7 +127,7 @@ def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line
     lines: dict[int, Line] = {}
     for item in items:
         earlier = lines.get(item.sku)
-        count = item.count + (earlier.count if earlier else 0)
+        count = item.count + (earlier.units if earlier else 0)
         if count > UNITS_MAX:
             raise TOO_MANY_UNITS(f"sku {item.sku}: {count} units, at most {UNITS_MAX} in an order", field="items")
         lines[item.sku] = Line(item.sku, count, item.name, item.price)
@@ -134,8 +136,14 @@ def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line
     return [lines[sku] for sku in sorted(lines)]
 
 
-def _version(request: loms_pb2.OrderPayedRequest | loms_pb2.CancelOrderRequest) -> int | None:
-    return request.version if request.HasField("version") else None
+def _asked(request: loms_pb2.OrderPayedRequest | loms_pb2.CancelOrderRequest, call: Call) -> changes.Asked:
+    return changes.Asked(
+        order_id=request.order_id,
+        version=request.version if request.HasField("version") else None,
+        actor=call.caller,
+        request_id=call.request_id if call.has_request_id else "",
+        body_hash=requests.body_hash(request),
+    )
 
 
 def _shown(order: orders.Order) -> loms_pb2.ListOrderResponse:
@@ -143,7 +151,7 @@ def _shown(order: orders.Order) -> loms_pb2.ListOrderResponse:
         status=history.to_enum(order.status),
         user=order.user,
         items=[
-            loms_pb2.OrderItem(sku=line.sku, count=line.count, name=line.name, price=line.price) for line in order.lines
+            loms_pb2.OrderItem(sku=line.sku, count=line.units, name=line.name, price=line.price) for line in order.lines
         ],
         order_id=order.id,
         version=order.version,

@@ -3,7 +3,8 @@
 Every writer locks shelves in the order of (sku, warehouse_id), so that no two of them wait for each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,30 +39,22 @@ class Receipt(NamedTuple):
     units: int
 
 
-async def free(db: Database, sku: int) -> list[tuple[int, int]]:
-    """(warehouse_id, units that nobody holds) of a sku; empty where it was never received."""
-    rows = await db.pool.fetch(
-        """
-        SELECT warehouse_id, on_hand - reserved
-          FROM stock
-         WHERE sku = $1
-         ORDER BY warehouse_id
-        """,
-        sku,
-    )
-    return [(warehouse_id, units) for warehouse_id, units in rows]
+async def free_of(db: Database, skus: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Of each sku: (warehouse_id, units that nobody holds); empty where it was never received."""
+    async with db.pool.acquire() as conn:
+        shelves = await free(conn, set(skus))
+    return [sorted(shelves.get(sku, {}).items()) for sku in skus]
 
 
-async def lock_free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int, int]]:
-    """Lock the shelves of these skus until the transaction ends; return sku -> warehouse_id -> units free."""
+async def free(conn: Connection, skus: Iterable[int], *, lock: bool = False) -> dict[int, dict[int, int]]:
+    """Sku -> warehouse_id -> units that nobody holds; with `lock` they stay so until the transaction ends."""
     rows = await conn.fetch(
-        """
+        f"""
         SELECT sku, warehouse_id, on_hand - reserved AS free
           FROM stock
          WHERE sku = ANY($1::bigint[])
-         ORDER BY sku, warehouse_id
-           FOR NO KEY UPDATE  -- FOR UPDATE would also block the foreign keys of holds
-        """,
+         {"ORDER BY sku, warehouse_id FOR NO KEY UPDATE" if lock else ""}
+        """,  # noqa: S608  # only constants
         sorted(skus),
     )
     shelves: dict[int, dict[int, int]] = {}
@@ -70,57 +63,47 @@ async def lock_free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int
     return shelves
 
 
-async def hold(conn: Connection, holds: Sequence[Hold]) -> None:
-    """Write holds and raise `reserved` of each shelf once. The shelves must be locked by lock_free()."""
+async def hold(conn: Connection, holds: Sequence[Hold]) -> bool:
+    """Write holds and raise `reserved` of each shelf once; False where a shelf has less by now than they take.
+
+    After False the transaction must be rolled back.
+    """
     if not holds:
-        return
+        return True
     order_ids, skus, warehouse_ids, units = zip(*holds, strict=True)
-    await conn.execute(
+    shelves = _by_shelf(holds)
+    raised = await conn.fetchval(
         """
-        INSERT INTO holds (order_id, sku, warehouse_id, count)
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[])
+        WITH held AS (
+            INSERT INTO holds (order_id, sku, warehouse_id, count)
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[])
+        ), raised AS (
+            UPDATE stock
+               SET reserved = stock.reserved + part.units
+              FROM unnest($5::bigint[], $6::bigint[], $7::bigint[]) AS part (sku, warehouse_id, units)
+             WHERE stock.sku = part.sku
+               AND stock.warehouse_id = part.warehouse_id
+               AND stock.on_hand - stock.reserved >= part.units  -- looked at again once the row is locked
+            RETURNING 1
+        )
+        SELECT count(*) FROM raised
         """,
         order_ids,
         skus,
         warehouse_ids,
         units,
+        *shelves,
     )
-    await conn.execute(
-        """
-        UPDATE stock
-           SET reserved = reserved + part.count
-          FROM (SELECT sku, warehouse_id, sum(count) AS count
-                  FROM unnest($1::bigint[], $2::bigint[], $3::int[]) AS hold (sku, warehouse_id, count)
-                 GROUP BY sku, warehouse_id) AS part
-         WHERE (stock.sku, stock.warehouse_id) = (part.sku, part.warehouse_id)
-        """,
-        skus,
-        warehouse_ids,
-        units,
-    )
+    return bool(raised == len(shelves[0]))
 
 
-async def post(conn: Connection, order_ids: Sequence[int], *, actor: str) -> None:
-    """Write off what these orders hold: sold. The orders must be locked."""
-    held = await _resolve(conn, order_ids, "posted")
-    await conn.execute(
-        """
-        INSERT INTO movements (sku, warehouse_id, delta, kind, order_id, actor)
-        SELECT sku, warehouse_id, -count, 'sold', order_id, $5
-          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[]) AS hold (order_id, sku, warehouse_id, count)
-        """,
-        *_columns(held),
-        actor,
-    )
+async def resolve(conn: Connection, state: str, actors: Mapping[int, str]) -> None:
+    """Resolve the open holds of locked orders, each shelf once: `posted` writes off, `voided` and `expired` give back.
 
-
-async def release(conn: Connection, order_ids: Sequence[int], *, state: str) -> None:
-    """Give back what these orders hold; state says why: `voided` or `expired`. The orders must be locked."""
-    await _resolve(conn, order_ids, state)
-
-
-async def _resolve(conn: Connection, order_ids: Sequence[int], state: str) -> list[Hold]:
-    """Resolve the open holds of locked orders and lower their shelves' counters, each shelf once."""
+    Args:
+        state: what becomes of the holds.
+        actors: order id -> who did it.
+    """
     rows = await conn.fetch(
         """
         SELECT order_id, sku, warehouse_id, count
@@ -128,56 +111,50 @@ async def _resolve(conn: Connection, order_ids: Sequence[int], state: str) -> li
          WHERE order_id = ANY($1::bigint[])
            AND state = 'held'
         """,
-        order_ids,
+        list(actors),
     )
     held = [Hold(*row) for row in rows]
-    _, skus, warehouse_ids, counts = _columns(held)
+    if not held:
+        return
+    order_ids, skus, warehouse_ids, units = zip(*held, strict=True)
     await conn.execute(
         """
-        SELECT
-          FROM stock
-         WHERE (sku, warehouse_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))
-         ORDER BY sku, warehouse_id
-           FOR NO KEY UPDATE
-        """,
-        skus,
-        warehouse_ids,
-    )
-    await conn.execute(
-        """
-        UPDATE holds
-           SET state = $2
-         WHERE order_id = ANY($1::bigint[])
-           AND state = 'held'
+        WITH resolved AS (
+            UPDATE holds
+               SET state = $5
+             WHERE order_id = ANY($1::bigint[])
+               AND state = 'held'
+        ), sold AS (
+            INSERT INTO movements (sku, warehouse_id, delta, kind, order_id, actor)
+            SELECT sku, warehouse_id, -units, 'sold', order_id, actor
+              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[], $6::text[])
+                   AS hold (order_id, sku, warehouse_id, units, actor)
+             WHERE $5 = 'posted'
+        )
+        UPDATE stock
+           SET reserved = stock.reserved - part.units,
+               on_hand = stock.on_hand - CASE $5 WHEN 'posted' THEN part.units ELSE 0 END
+          FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) AS part (sku, warehouse_id, units)
+         WHERE stock.sku = part.sku
+           AND stock.warehouse_id = part.warehouse_id
         """,
         order_ids,
-        state,
-    )
-    await conn.execute(
-        """
-        UPDATE stock
-           SET reserved = reserved - part.count,
-               on_hand = on_hand - CASE WHEN $4 THEN part.count ELSE 0 END
-          FROM (SELECT sku, warehouse_id, sum(count) AS count
-                  FROM unnest($1::bigint[], $2::bigint[], $3::int[]) AS hold (sku, warehouse_id, count)
-                 GROUP BY sku, warehouse_id) AS part
-         WHERE (stock.sku, stock.warehouse_id) = (part.sku, part.warehouse_id)
-        """,
         skus,
         warehouse_ids,
-        counts,
-        state == "posted",
+        units,
+        state,
+        [actors[order_id] for order_id in order_ids],
+        *_by_shelf(held),
     )
-    return held
 
 
-def _columns(holds: Sequence[Hold]) -> tuple[list[int], list[int], list[int], list[int]]:
-    return (
-        [hold.order_id for hold in holds],
-        [hold.sku for hold in holds],
-        [hold.warehouse_id for hold in holds],
-        [hold.units for hold in holds],
-    )
+def _by_shelf(holds: Sequence[Hold]) -> tuple[list[int], list[int], list[int]]:
+    """Skus, warehouses and units, each shelf once and in the order in which every writer locks them."""
+    units: Counter[tuple[int, int]] = Counter()
+    for hold in holds:
+        units[hold.sku, hold.warehouse_id] += hold.units
+    shelves = sorted(units)
+    return [sku for sku, _ in shelves], [place for _, place in shelves], [units[shelf] for shelf in shelves]
 
 
 async def receive(conn: Connection, receipt: Receipt, *, actor: str) -> Shelf:

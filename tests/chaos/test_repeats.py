@@ -18,7 +18,7 @@ from deploy.native import stack
 from kit import db as kit_db
 from kit import requests
 from kit.settings import DatabaseSettings
-from loms import history, orders
+from loms import history, placing
 from loms.__main__ import MIGRATIONS
 from tests.audit import audit
 from tests.callers import Callers, calling, order, receipt
@@ -207,16 +207,15 @@ async def test_five_in_one_batch(pair):
     request = order(next(_numbers), (pair.sku, 1), request_id=f"batch {next(_numbers)}")
     other = order(next(_numbers), (pair.sku, 1), request_id=f"batch {next(_numbers)}")
 
-    def wanted(of: loms_pb2.CreateOrderRequest) -> orders.Wanted:
+    def wanted(of: loms_pb2.CreateOrderRequest) -> placing.Wanted:
         lines = [history.Line(pair.sku, 1)]
-        return orders.Wanted("local", of.request_id, requests.body_hash(of), of.user, "RUB", lines)
+        return placing.Wanted("local", of.request_id, requests.body_hash(of), of.user, "RUB", lines)
 
     batch = [wanted(request), wanted(other), *(wanted(request) for _ in range(AT_ONCE - 1))]
     async with kit_db.connect(settings, MIGRATIONS, "test") as db:
         answers = []
         for _ in range(2):
-            async with db.transaction() as conn:
-                answers += await orders.create_many(conn, batch, pay_within_s=600)
+            answers += await placing.create_many(db, batch, pay_within_s=600)
     same = [answer for number, answer in enumerate(answers) if number % len(batch) != 1]
     assert 2 * AT_ONCE == len(same)
     assert 1 == len({answer.SerializeToString() for answer in same})

@@ -7,7 +7,9 @@ from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from kit.db import Database
 from kit.testing import OpenDoor
 from loms import rpc
+from loms.batches import Batching
 
+BATCHING = Batching(batch_max=64, queue_max=1000)
 SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 
 
@@ -63,5 +65,5 @@ def pay_within_s():
 
 @pytest.fixture
 async def loms(db: Database, open_door: OpenDoor, pay_within_s) -> Desk:
-    channel = await open_door(SERVICE, rpc.Loms(db, pay_within_s=pay_within_s, positions_max=20))
+    channel = await open_door(SERVICE, rpc.Loms(db, pay_within_s=pay_within_s, positions_max=20, batching=BATCHING))
     return Desk(channel, db)

@@ -9,7 +9,7 @@ import pytest
 
 from abacus.loms.v1 import loms_pb2
 from kit.testing import refused
-from loms import orders
+from loms import changes
 
 
 async def test_an_order_holds_its_stock_until_it_is_paid(loms):
@@ -158,10 +158,10 @@ class TestTimeout:
         """Never before pay_by; afterwards once, with its event, by loms itself."""
         await loms.receive(1001, 5)
         created = await loms.create((1001, 2))
-        assert 0 == await orders.expire_once(loms.db)
+        assert 0 == await changes.expire_once(loms.db)
         await self.passed(loms, created)
-        assert 1 == await orders.expire_once(loms.db)
-        assert 0 == await orders.expire_once(loms.db)
+        assert 1 == await changes.expire_once(loms.db)
+        assert 0 == await changes.expire_once(loms.db)
         assert {1: 5} == await loms.free(1001)
         last = (await loms.history(created.order_id))[-1]
         assert (loms_pb2.ORDER_STATUS_CANCELLED, "not paid in time", "loms") == (last.status, last.reason, last.actor)
@@ -176,7 +176,7 @@ class TestTimeout:
         with refused(grpc.StatusCode.FAILED_PRECONDITION, "PAYMENT_TOO_LATE") as error:
             await loms.pay(created.order_id)
         assert "awaiting_payment" == error.metadata["status"]
-        await orders.expire_once(loms.db)
+        await changes.expire_once(loms.db)
         with refused(grpc.StatusCode.FAILED_PRECONDITION, "ORDER_NOT_PAYABLE"):
             await loms.pay(created.order_id)
 

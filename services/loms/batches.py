@@ -1,0 +1,133 @@
+"""Group commit: what is asked while a batch is in flight forms the next one.
+
+No timer: who comes alone is a batch of one, at once. Under load a batch is what came while the one before it took its
+round trips and its commit, so that one commit serves many callers.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import asyncpg
+import structlog
+
+from kit.calls import overloaded
+from kit.db import is_unavailable
+from kit.errors import Error
+
+log = structlog.get_logger()
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How big batches may be, and how many callers may wait for one; see `Batcher`."""
+
+    batch_max: int
+    queue_max: int
+    pause_s: float = 0.0
+
+    def batcher(self, run: Callable[[list[Asked]], Awaitable[Sequence[Answer | Error]]]) -> "Batcher[Asked, Answer]":
+        """A batcher of these sizes."""
+        return Batcher(run, batch_max=self.batch_max, queue_max=self.queue_max, pause_s=self.pause_s)
+
+
+class Batcher(Generic[Asked, Answer]):
+    """Runs what concurrent callers ask for in batches, in order of arrival.
+
+    Args:
+        run: does a whole batch, whole or not at all; an answer for each, or the error that its caller is told.
+        batch_max: most in one batch.
+        queue_max: most that wait for a batch; who comes then is refused at once.
+        pause_s: how long a batch of several is followed by none. Where a call costs the door more than the database,
+            batches stay small without it, and each commit serves few.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Asked]], Awaitable[Sequence[Answer | Error]]],
+        *,
+        batch_max: int,
+        queue_max: int,
+        pause_s: float = 0.0,
+    ):
+        self._run = run
+        self._batch_max = batch_max
+        self._queue_max = queue_max
+        self._pause_s = pause_s
+        self._queue: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
+        self._flight: asyncio.Task[None] | None = None
+
+    def is_full(self) -> bool:
+        """Whether a caller would be refused now."""
+        return len(self._queue) >= self._queue_max
+
+    async def ask(self, asked: Asked) -> Answer:
+        """Wait for the answer. Who gives up while queued is dropped; a batch in flight goes on without its callers.
+
+        Raises:
+            Error: what the batch answered; OVERLOADED, too many wait.
+        """
+        if self.is_full():
+            raise overloaded()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append((asked, answer))
+        if self._flight is None:
+            # A context of its own: the call that starts it is one of many.
+            self._flight = asyncio.create_task(self._fly(), context=contextvars.Context())
+        return await answer
+
+    async def _fly(self) -> None:
+        try:
+            while batch := self._next():
+                await self._serve(batch)
+                if self._pause_s and len(batch) > 1:
+                    await asyncio.sleep(self._pause_s)
+        finally:
+            self._flight = None
+
+    def _next(self) -> list[tuple[Asked, asyncio.Future[Answer]]]:
+        batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        while self._queue and len(batch) < self._batch_max:
+            waiting = self._queue.popleft()
+            if not waiting[1].done():
+                batch.append(waiting)
+        return batch
+
+    async def _serve(self, batch: list[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._run([asked for asked, _ in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch[0][1], error)
+            else:
+                await self._serve_alone(batch, error)
+            return
+        for (_, waiting), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Error):
+                _fail(waiting, answer)
+            elif not waiting.done():
+                waiting.set_result(answer)
+
+    async def _serve_alone(self, batch: list[tuple[Asked, asyncio.Future[Answer]]], error: Exception) -> None:
+        """One of them may be at fault, and a COMMIT that failed may have taken effect: each is asked again, alone."""
+        log.warning("batch failed, each runs alone", size=len(batch), error=repr(error))
+        for number, waiting in enumerate(batch):
+            if waiting[1].done():
+                continue
+            await self._serve([waiting])
+            failure = waiting[1].exception() if waiting[1].done() and not waiting[1].cancelled() else None
+            if failure and is_unavailable(failure) and not isinstance(failure, asyncpg.TransactionRollbackError):
+                for _, rest in batch[number + 1 :]:  # the database is away: they need not find out one by one
+                    _fail(rest, failure)
+                return
+
+
+def _fail(waiting: "asyncio.Future[Answer]", error: BaseException) -> None:
+    if not waiting.done():
+        waiting.set_exception(error)
