@@ -6,10 +6,11 @@ Only `kit.grpc_door` and `kit.client` know gRPC. A servicer's method gets its re
 import asyncio
 import contextlib
 import ipaddress
-import uuid
+import itertools
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import protovalidate
@@ -30,7 +31,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 USER_AGENT_CHARACTERS = 200
 LANGUAGES_MAX = 20  # that a caller may name
+RETRY_AFTER_S = 0.5  # where too many wait
 FIELDS_MAX = 20  # named in an error: its details travel in a trailer, which has a limit of its own
+
+
+# Ids that we make rise within a process: the index over them grows at its end, and not all over.
+_ids_prefix, _ids = secrets.token_hex(8), itertools.count()
 
 
 @dataclass(slots=True)
@@ -44,7 +50,7 @@ class Call:
     user_agent: str  # as the client names itself
     request_id: str  # given by the caller, or made here so that a batch may be run again
     has_request_id: bool  # whether the caller gave it
-    language: str  # "ru" or "en"
+    languages: str  # that the caller asked for, as it named them
     deadline: float  # by the event loop's clock
 
     @property
@@ -52,12 +58,24 @@ class Call:
         """Who calls, in one word: the scope of request ids, the actor in histories."""
         return self.principal.name
 
+    @property
+    def language(self) -> str:
+        """Ours that the caller likes most (RFC 9110, 12.5.4): "en", or "ru", also where it named neither."""
+        liked = {"ru": 0.0, "en": 0.0}
+        for one in self.languages.lower().split(",")[:LANGUAGES_MAX]:
+            tag, _, weight = one.partition(";q=")
+            name = tag.strip().partition("-")[0]
+            if name in liked:
+                with contextlib.suppress(ValueError):
+                    liked[name] = max(liked[name], float(weight or 1))
+        return "en" if liked["en"] > liked["ru"] else "ru"
+
     def time_left_s(self) -> float:
         """Seconds until the deadline; what a hop may pass on."""
         return self.deadline - asyncio.get_running_loop().time()
 
 
-# The call being served, for the clients that it makes: their deadline is what is left of its own.
+# The call being served: for the clients that it makes, whose deadline is what is left of its own, and for the log.
 current: ContextVar[Call | None] = ContextVar("current", default=None)
 
 Handler = Callable[[Any, Call], Awaitable[Message]]
@@ -65,8 +83,21 @@ Handler = Callable[[Any, Call], Awaitable[Message]]
 Observer = Callable[[str, int, float], None]
 
 
+def name_call(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say in a line of the log which call it is about; a processor of structlog: calls without a line pay nothing."""
+    if call := current.get():
+        event.setdefault("method", call.method)
+        event.setdefault("request_id", call.request_id)
+    return event
+
+
 def unobserved(method: str, code: int, seconds: float) -> None:
     """The observer where nothing is measured."""
+
+
+def never() -> bool:
+    """Whether an RPC is full that takes all that come."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -78,11 +109,15 @@ class Method:
     answer_type: type[Message]
     handle: Handler
     access: access_pb2.Access
-    has_request_id: bool = field(default=False)
+    has_request_id: bool = False
+    has_language: bool = False
+    is_full: Callable[[], bool] = never
 
 
 def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
     """Bind every RPC of a service to the servicer's method of that name.
+
+    A servicer that can be full says so by RPC in its `full`: such a call is refused before anything is spent on it.
 
     Raises:
         AttributeError: the servicer leaves one out.
@@ -96,6 +131,8 @@ def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
             handle=getattr(servicer, rpc.name),
             access=access_of(rpc),
             has_request_id="request_id" in rpc.input_type.fields_by_name,
+            has_language="language" in rpc.input_type.fields_by_name,
+            is_full=getattr(servicer, "full", {}).get(rpc.name, never),
         )
         for rpc in service.methods
     ]
@@ -185,18 +222,19 @@ class Dispatcher:
         clock = asyncio.get_running_loop().time
         started = clock()
         code, reason = code_pb2.CANCELLED, ""
-        with structlog.contextvars.bound_contextvars(method=method.full_name):
-            try:
-                answer = await self._serve(method, body, metadata, time_left_s, peer)
-                code = code_pb2.OK
-                return answer
-            except errors.Error as error:
-                code, reason = error.code, error.reason
-                raise
-            finally:
-                seconds = clock() - started
-                self.observe(method.full_name, code, seconds)
-                log.debug("call", code=code, reason=reason, seconds=round(seconds, 6))
+        try:
+            if method.is_full():
+                raise overloaded()
+            answer = await self._serve(method, body, metadata, time_left_s, peer)
+            code = code_pb2.OK
+            return answer
+        except errors.Error as error:
+            code, reason = error.code, error.reason
+            raise
+        finally:
+            seconds = clock() - started
+            self.observe(method.full_name, code, seconds)
+            log.debug("call", method=method.full_name, code=code, reason=reason, seconds=seconds)
 
     async def _serve(
         self, method: Method, body: bytes, metadata: Mapping[str, str], time_left_s: float | None, peer: str
@@ -216,22 +254,21 @@ class Dispatcher:
                     principal=principal,
                     address=self._address(peer, metadata),
                     user_agent=metadata.get("user-agent", "")[:USER_AGENT_CHARACTERS],
-                    request_id=given or str(uuid.uuid4()),
+                    request_id=given or f"{_ids_prefix}-{next(_ids):012x}",
                     has_request_id=bool(given),
-                    language=_language(request, metadata),
+                    languages=_asked_language(method, request) or metadata.get("accept-language", ""),
                     deadline=deadline,
                 )
                 token = current.set(call)
                 try:
-                    with structlog.contextvars.bound_contextvars(request_id=call.request_id):
-                        return await method.handle(request, call)
+                    return await method.handle(request, call)
                 finally:
                     current.reset(token)
         except errors.Error:
             raise
         except Exception as error:
             too_late = asyncio.get_running_loop().time() >= deadline
-            raise _told(error, too_late=too_late, by_caller=timeout_s == time_left_s) from error
+            raise _told(method, error, too_late=too_late, by_caller=timeout_s == time_left_s) from error
 
     def _address(self, peer: str, metadata: Mapping[str, str]) -> str:
         """Where a call comes from: the peer, or whom a trusted proxy names last (the hops before are hearsay)."""
@@ -252,6 +289,11 @@ class Dispatcher:
         raise errors.Error(
             errors.INVALID_FIELD.code, errors.INVALID_FIELD.name, f"{name}: {text}" if name else text, fields=fields
         )
+
+
+def overloaded() -> errors.Error:
+    """What a caller is told where too many wait already."""
+    return errors.OVERLOADED("too many are waiting, try again", retry_after_s=RETRY_AFTER_S)
 
 
 def _parse(method: Method, body: bytes) -> Message:
@@ -275,17 +317,8 @@ def _merge_request_id(method: Method, request: Any, metadata: Mapping[str, str])
     return str(request.request_id)
 
 
-def _language(request: Any, metadata: Mapping[str, str]) -> str:
-    """Ours that the caller likes most (RFC 9110, 12.5.4); Russian where that is none of them."""
-    asked = getattr(request, "language", "") or metadata.get("accept-language", "")
-    liked = {"ru": 0.0, "en": 0.0}
-    for one in asked.lower().split(",")[:LANGUAGES_MAX]:
-        tag, _, weight = one.partition(";q=")
-        name = tag.strip().partition("-")[0]
-        if name in liked:
-            with contextlib.suppress(ValueError):
-                liked[name] = max(liked[name], float(weight or 1))
-    return "en" if liked["en"] > liked["ru"] else "ru"
+def _asked_language(method: Method, request: Any) -> str:
+    return str(request.language) if method.has_language else ""
 
 
 def field_path(path_of_violation: Any) -> str:
@@ -299,15 +332,15 @@ def field_path(path_of_violation: Any) -> str:
     return path
 
 
-def _told(error: Exception, *, too_late: bool, by_caller: bool) -> errors.Error:
+def _told(method: Method, error: Exception, *, too_late: bool, by_caller: bool) -> errors.Error:
     """What a caller is told of a failure that no code named; its own text stays in the log."""
     if isinstance(error, TimeoutError) and too_late and by_caller:
         return errors.DEADLINE_EXCEEDED("the call's deadline passed")
     if isinstance(error, TimeoutError) and too_late:
-        log.warning("call took too long")
+        log.warning("call took too long", method=method.full_name)
         return errors.TIMEOUT("this took too long, try again", retry_after_s=1)
     if is_unavailable(error):
-        log.warning("database unavailable", error=repr(error))
+        log.warning("database unavailable", method=method.full_name, error=repr(error))
         return errors.DATABASE_UNAVAILABLE("the database does not answer, try again", retry_after_s=1)
-    log.exception("call failed", exc_info=error)
+    log.exception("call failed", method=method.full_name, exc_info=error)
     return errors.INTERNAL("an error on our side, it is in our log")

@@ -133,7 +133,7 @@ async def test_a_request_id_is_given_or_made(loms, servicer):
     await loms.CreateOrder(request, metadata=(("idempotency-key", "mine"),))
     made, given = (call for _, call in servicer.calls)
     assert (False, True) == (made.has_request_id, given.has_request_id)
-    assert 36 == len(made.request_id)
+    assert made.request_id
     assert "mine" == given.request_id
 
 
