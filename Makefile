@@ -4,10 +4,10 @@ RUN := .venv/bin/python
 NATIVE := $(RUN) -m deploy.native
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all run-docker stop status logs seed replay reset demo call token psql topic test check generate bench chaos
+.PHONY: help run-all run-docker stop status logs seed replay reset demo call token psql topic test check generate bench bench-quick chaos
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Everything below needs the environment; it is made again when the lock changes.
 .venv/.ready: requirements.lock pyproject.toml deploy/native/install.sh
@@ -72,8 +72,12 @@ check: .venv/.ready ## format, lint, types, contracts, fresh generated code, ord
 generate: .venv/.ready ## make api/gen from api/proto
 	$(RUN) api/generate.py
 
-bench: .venv/.ready ## what the doors cost, as ratios in one run; about ten minutes
+bench: .venv/.ready ## orders a second beside what the machine gives at best, with plots; about 45 minutes
+	@$(RUN) -m tests.bench --plots docs/performance
 	@$(RUN) -m tests.bench.doors
+
+bench-quick: .venv/.ready ## the same in short, without plots; three minutes
+	@$(RUN) -m tests.bench --quick
 
 chaos: .venv/.ready ## kill -9, races, forged and torn requests at full size, with the measured figures; about 20 minutes
 	@CHAOS=full $(RUN) -m pytest tests/chaos tests/access

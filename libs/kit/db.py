@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -21,6 +24,8 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_S = 4.0
 
+_ARGUMENT = re.compile(r"\$(\d+)")
+
 _SESSION = {
     # A stuck client must not freeze hot rows, a stuck server must not freeze callers.
     "statement_timeout": f"{int(STATEMENT_TIMEOUT_S * 1000)}ms",
@@ -32,6 +37,38 @@ _SESSION = {
     # Prepared statements over unnest() are re-planned under `auto`, and badly.
     "plan_cache_mode": "force_generic_plan",
 }
+
+
+class Part(NamedTuple):
+    """An INSERT, UPDATE or DELETE with its arguments, to be run with others as one statement: see `write`."""
+
+    sql: str
+    args: Sequence[object]
+
+
+async def write(conn: Connection, *parts: Part) -> None:
+    """Run parts as one statement: each noun writes its own tables, and all of them cost one round trip.
+
+    They see the data as it was before the first of them, and run in no particular order. Outside of a transaction
+    they are one themselves.
+    """
+    await conn.execute(_joined(*(part.sql for part in parts)), *(arg for part in parts for arg in part.args))
+
+
+@lru_cache
+def _joined(*statements: str) -> str:
+    named, arguments = [], 0
+    for number, sql in enumerate(statements):
+        numbers = {int(found) for found in _ARGUMENT.findall(sql)}
+        shifted = _ARGUMENT.sub(partial(_shifted, arguments), sql)
+        named.append(f"part_{number} AS ({shifted})")
+        arguments += max(numbers)
+    return f"WITH {', '.join(named)} SELECT"
+
+
+def _shifted(by: int, argument: re.Match[str]) -> str:
+    return f"${int(argument[1]) + by}"
+
 
 # What says "not now" and not "never": the server is away, starting, full, or too slow.
 _UNAVAILABLE = (

@@ -9,7 +9,7 @@ import structlog
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from kit import errors
 from kit.calls import Dispatcher, Method, methods_of
@@ -20,10 +20,13 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_CONCURRENT_CALLS = 2000
 GRACE_S = 5.0
 
+# The stable name of the service has the messages of the older one, so one servicer answers to both.
+REFLECTION = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
+
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class _Symbols:
+class Symbols:
     """The descriptor pool that also finds a method's file: protobuf's own knows none, and people describe methods."""
 
     def __init__(self) -> None:
@@ -32,7 +35,8 @@ class _Symbols:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
 
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # the pool's
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """Find the file of a message, a service, or a method."""
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
@@ -41,9 +45,15 @@ class _Symbols:
 
 
 class Door:
-    """A grpc.aio server with health, reflection and graceful stop; what it serves goes through the dispatcher."""
+    """A grpc.aio server with health, reflection and graceful stop; what it serves goes through the dispatcher.
 
-    def __init__(self, dispatcher: Dispatcher, services: list[tuple[ServiceDescriptor, object]]):
+    Args:
+        shared: other processes of this service listen on the same port.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, services: list[tuple[ServiceDescriptor, object]], *, shared: bool = False
+    ):
         self.dispatcher = dispatcher
         self.health = health.aio.HealthServicer()
         self.names = [descriptor.full_name for descriptor, _ in services]
@@ -51,7 +61,7 @@ class Door:
             maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.so_reuseport", 0),  # a second process on the same port is a mistake until somebody asks for it
+                ("grpc.so_reuseport", int(shared)),  # else a second process on the same port is a mistake
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
             ],
@@ -65,8 +75,14 @@ class Door:
                 (grpc.method_handlers_generic_handler(descriptor.full_name, handlers),)
             )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
-        reflection.enable_server_reflection(
-            [*self.names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server, _Symbols()
+        described = reflection.aio.ReflectionServicer([*self.names, health.SERVICE_NAME, *REFLECTION], Symbols())
+        handler = grpc.stream_stream_rpc_method_handler(
+            described.ServerReflectionInfo,
+            request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+            response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        self.server.add_generic_rpc_handlers(
+            tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}) for name in REFLECTION)
         )
 
     async def start(self, listen: str) -> int:

@@ -14,7 +14,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from google.protobuf.message import Message
 
 from kit import json, worker
-from kit.db import Connection, Database
+from kit.db import Connection, Database, Part, write
 
 log = structlog.get_logger()
 
@@ -37,21 +37,28 @@ WAITING = """
 """
 
 
-async def append_many(conn: Connection, topic: str, events: Sequence[tuple[str, Message]]) -> None:
+def part(topic: str, events: Sequence[tuple[str, Message]]) -> Part:
     """Add (key, event) pairs; they are published, at least once and in order per key, after the commit.
 
     The caller holds a lock on what the key names, so that ids of one key rise in commit order.
     """
-    await conn.execute(
+    return Part(
         """
         INSERT INTO outbox (topic, key, type, payload)
         SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[])
         """,
-        topic,
-        [key for key, _ in events],
-        [event.DESCRIPTOR.full_name for _, event in events],
-        [json.dumps(event) for _, event in events],
+        (
+            topic,
+            [key for key, _ in events],
+            [event.DESCRIPTOR.full_name for _, event in events],
+            [json.dumps(event) for _, event in events],
+        ),
     )
+
+
+async def append_many(conn: Connection, topic: str, events: Sequence[tuple[str, Message]]) -> None:
+    """Add (key, event) pairs in the caller's transaction; see `part`."""
+    await write(conn, part(topic, events))
 
 
 class Relay:

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from kit.calls import Call
-from kit.db import Connection, Database
+from kit.db import Connection, Database, Part
 from kit.errors import REQUEST_ID_REUSED, Error
 
 M = TypeVar("M", bound=Message)
 Key = tuple[str, str]  # caller, request id
 
 KEEP_S = 7 * 24 * 3600.0
+CONSTRAINT = "requests_pkey"
 
 
 def body_hash(request: Message) -> bytes:
@@ -131,6 +132,15 @@ async def claim_many(
     if len(claimed) == len(keys):
         return {}
     fresh = {(row["caller"], row["request_id"]) for row in claimed}
+    return await known_many(conn, method, {key: body for key, body in wanted.items() if key not in fresh})
+
+
+async def known_many(conn: Connection, method: str, wanted: Mapping[Key, bytes]) -> dict[Key, bytes | Error]:
+    """What those of these keys that came before were answered; REQUEST_ID_REUSED where it was with another body.
+
+    Args:
+        wanted: the hash of each request.
+    """
     rows = await conn.fetch(
         """
         SELECT caller, request_id, body_hash, answer
@@ -139,18 +149,39 @@ async def claim_many(
            AND (caller, request_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
         """,
         method,
-        callers,
-        ids,
+        [caller for caller, _ in wanted],
+        [request_id for _, request_id in wanted],
     )
-    known: dict[Key, bytes | Error] = {}
-    for caller, request_id, hash_then, answer in rows:
-        if (caller, request_id) in fresh:
-            continue
-        same = hash_then == wanted[caller, request_id]
-        known[caller, request_id] = (
-            answer if same else REQUEST_ID_REUSED(f"request id {request_id} came before with another request")
-        )
-    return known
+    return {
+        (caller, request_id): answer
+        if hash_then == wanted[caller, request_id]
+        else REQUEST_ID_REUSED(f"request id {request_id} came before with another request")
+        for caller, request_id, hash_then, answer in rows
+    }
+
+
+def part(method: str, wanted: Mapping[Key, bytes], answers: Mapping[Key, Message]) -> Part:
+    """Keep these requests with their answers for as long as their effects.
+
+    Raises, when written:
+        asyncpg.UniqueViolationError: of CONSTRAINT; one of them came before. Who makes it now is waited for.
+    """
+    keys = sorted(wanted)  # so that two batches with the same keys do not cross
+    return Part(
+        """
+        INSERT INTO requests (caller, method, request_id, body_hash, answer)
+        SELECT caller, $1, request_id, body_hash, answer
+          FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
+               AS wanted (caller, request_id, body_hash, answer)
+        """,
+        (
+            method,
+            [caller for caller, _ in keys],
+            [request_id for _, request_id in keys],
+            [wanted[key] for key in keys],
+            [answers[key].SerializeToString() for key in keys],
+        ),
+    )
 
 
 async def answer_many(conn: Connection, method: str, answers: Mapping[Key, Message]) -> None:

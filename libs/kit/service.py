@@ -3,19 +3,22 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 
-from kit import db, logging, migrate, worker
+from kit import child, db, doors, logging, migrate, worker
 from kit.access import ByContract
 from kit.calls import Dispatcher
 from kit.db import Database
@@ -27,6 +30,10 @@ log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
 
 WORKER_GRACE_S = 3.0
+GARBAGE = 20_000  # objects more than before, at which young ones are looked through; Python's own is 700
+
+# The door's processes, where they are not this one: they run as long as it does.
+_beside: ContextVar[doors.Doors | None] = ContextVar("beside", default=None)
 
 
 class Process:
@@ -78,12 +85,16 @@ class Process:
             policy=ByContract(services, verifier),
             trusted_proxies=[ipaddress.ip_network(one) for one in self.settings.trusted_proxies.split(",")],
         )
-        door = Door(dispatcher, list(services))
         self.work(persons.run)
+        _spare_collections()
         try:
-            await door.start(self.settings.listen)
+            if child.link:
+                door = await child.link.open(dispatcher, list(services), self.settings.listen)
+            else:
+                door = Door(dispatcher, list(services))
+                await door.start(self.settings.listen)
         except RuntimeError:
-            sys.exit(f"cannot listen on {self.settings.listen}: another program does, or the address is not ours")
+            _exit_not_listening(self.settings.listen)
 
         async def close() -> None:
             await self.stop.wait()
@@ -94,12 +105,19 @@ class Process:
 
 @contextlib.asynccontextmanager
 async def running(settings: ServiceSettings, name: str, migrations: Path) -> AsyncIterator[Process]:
-    """A process that ends with SIGINT or SIGTERM: the block starts things, leaving it waits for the signal."""
+    """A process that ends with SIGINT or SIGTERM: the block starts things, leaving it waits for the signal.
+
+    A door's process ends when its parent says so; see kit.child.
+    """
     async with db.connect(settings, migrations, name) as database, asyncio.TaskGroup() as tasks:
         process = Process(name, settings, database, tasks)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, process.end)
+        if child.link:
+            database.committed = child.Committed(child.link)
+            child.link.on_end(process.end)
+        else:
+            _on_signal(process.end)
+        if beside := _beside.get():
+            tasks.create_task(beside.run(process.stop, database.committed.set))
         yield process
         await process.stop.wait()
     log.info("stopped")
@@ -146,8 +164,49 @@ def main(
         uvloop.run(once(lambda database: seed(database, rows)))
     elif command == "replay" and replay:
         uvloop.run(once(lambda database: replay(settings, database)))
-    else:
+    elif command == "workers" or ((door := doors.kind(settings)) == "grpcio" and settings.processes == 1):
         uvloop.run(serve(settings, command))
+    else:
+        try:
+            held = doors.hold(settings.listen)
+        except OSError:
+            _exit_not_listening(settings.listen)
+        beside = doors.Doors(name, settings, door, held, serve)
+        try:
+            if command == "api":
+                uvloop.run(_doors_alone(beside))
+            else:
+                _beside.set(beside)
+                uvloop.run(serve(settings, "workers"))
+        except* doors.EndedError:
+            sys.exit(1)  # the log says which, and why
+        finally:
+            held.close()
+
+
+def _spare_collections() -> None:
+    """Leave what was loaded out of the collector's rounds, and make them rarer: calls leave few cycles behind."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 50)
+    import sys as _s
+
+    _s.setswitchinterval(float(os.environ.get("SWI", "0.005")))
+
+
+def _exit_not_listening(listen: str) -> NoReturn:
+    sys.exit(f"cannot listen on {listen}: another program does, or the address is not ours")
+
+
+def _on_signal(end: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+
+
+async def _doors_alone(beside: doors.Doors) -> None:
+    stop = asyncio.Event()
+    _on_signal(stop.set)
+    await beside.run(stop)
+    log.info("stopped")
 
 
 async def _migrate(settings: ServiceSettings, migrations: Path) -> None:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, FilePath, ValidationError
 from pydantic_settings import BaseSettings
@@ -52,6 +52,10 @@ class ServiceSettings(DatabaseSettings):
     """What every service with a door and a database has; a service adds its own and its prefix."""
 
     listen: Address = Field(description="address of the gRPC door, host:port")
+    door: Literal["pyvoy", "grpcio"] = Field(
+        "grpcio", description="what serves it: pyvoy is faster and takes more memory"
+    )
+    processes: int = Field(1, ge=1, le=64, description="how many processes serve it, on one port")
     jwks_url: str = Field(pattern=r"^https?://\S+$", description="of identity's public keys")
     service_keys_file: FilePath = Field(description="public keys of the services that may call, by name: JWK sets")
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(

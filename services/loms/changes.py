@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from abacus.loms.v1 import loms_pb2
 from kit import requests
-from kit.db import Connection, Database
+from kit.db import Connection, Database, write
 from kit.errors import REQUEST_ID_REUSED, Error
 from loms import history, life, orders, stock
 from loms.errors import ORDER_NOT_CANCELLABLE, ORDER_NOT_PAYABLE, PAYMENT_TOO_LATE, STALE_VERSION, no_order
@@ -144,9 +144,13 @@ async def _write(
 ) -> None:
     """Write what an event made of those locked orders that have an actor."""
     moved = [now[order_id] for order_id in actors]
-    await orders.update(conn, moved)
-    await stock.resolve(conn, _HOLDS_BECOME[event], actors)
-    await history.record(conn, [orders.change(order, before[order.id].status, actors[order.id]) for order in moved])
+    holds = await stock.held(conn, list(actors))
+    await write(
+        conn,
+        orders.update_part(moved),
+        *stock.resolve_parts(holds, _HOLDS_BECOME[event], actors),
+        *history.parts([orders.change(order, before[order.id].status, actors[order.id]) for order in moved]),
+    )
 
 
 async def _clock(conn: Connection) -> datetime:

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from abacus.loms.v1 import events_pb2, loms_pb2
 from kit import outbox
-from kit.db import Connection, Database
+from kit.db import Database, Part
 
 STATUS_TOPIC = "abacus.loms.order-status.v1"
 
@@ -40,23 +40,27 @@ class Change(NamedTuple):
     lines: Sequence[Line]
 
 
-async def record(conn: Connection, changes: Sequence[Change]) -> None:
-    """Write changes of locked (or just made) orders, and their events, in the caller's transaction."""
-    await conn.execute(
-        """
-        INSERT INTO order_history (order_id, version, previous_status, status, reason, actor, at)
-        SELECT *
-          FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-        """,
-        [change.order_id for change in changes],
-        [change.version for change in changes],
-        [change.previous_status for change in changes],
-        [change.status for change in changes],
-        [change.reason for change in changes],
-        [change.actor for change in changes],
-        [change.at for change in changes],
-    )
-    await outbox.append_many(conn, STATUS_TOPIC, [(str(change.order_id), _event(change)) for change in changes])
+def parts(changes: Sequence[Change]) -> list[Part]:
+    """Write changes of locked (or just made) orders, and their events."""
+    return [
+        Part(
+            """
+            INSERT INTO order_history (order_id, version, previous_status, status, reason, actor, at)
+            SELECT *
+              FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+            """,
+            (
+                [change.order_id for change in changes],
+                [change.version for change in changes],
+                [change.previous_status for change in changes],
+                [change.status for change in changes],
+                [change.reason for change in changes],
+                [change.actor for change in changes],
+                [change.at for change in changes],
+            ),
+        ),
+        outbox.part(STATUS_TOPIC, [(str(change.order_id), _event(change)) for change in changes]),
+    ]
 
 
 async def of_order(db: Database, order_id: int) -> list[Any]:

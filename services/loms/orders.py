@@ -11,7 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from abacus.loms.v1 import loms_pb2
-from kit.db import Connection, Database
+from kit.db import Connection, Database, Part
 from kit.errors import Error
 from loms import life
 from loms.errors import no_order
@@ -46,45 +46,39 @@ class Order(NamedTuple):
 _COLUMNS = "id, user_id, status, version, reason, total_price, currency, created_at, updated_at, pay_by, shortages"
 
 
-async def next_ids(conn: Connection, count: int) -> tuple[datetime, list[int]]:
-    """The database's time, and ids for so many orders."""
-    ((at, ids),) = await conn.fetch(
-        """
-        SELECT clock_timestamp(),
-               ARRAY(SELECT nextval('orders_id_seq') FROM generate_series(1, $1))
-        """,
-        count,
-    )
-    return at, ids
-
-
-async def insert(conn: Connection, orders: Sequence[Order]) -> None:
-    """Write new orders with their lines."""
+def insert_parts(orders: Sequence[Order]) -> list[Part]:
+    """Write orders that were made at one moment, with their lines."""
     lines = [(order.id, *line) for order in orders for line in order.lines]
-    await conn.execute(
-        """
-        WITH placed AS (
+    return [
+        Part(
+            """
             INSERT INTO orders (id, user_id, status, reason, total_price, currency, shortages,
                                 created_at, updated_at, pay_by)
-            SELECT id, user_id, status, reason, total_price, currency, shortages::jsonb, at, at, pay_by
+            SELECT id, user_id, status, reason, total_price, currency, shortages::jsonb, $8, $8, pay_by
               FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                          $8::timestamptz[], $9::timestamptz[])
-                   AS placed (id, user_id, status, reason, total_price, currency, shortages, at, pay_by)
-        )
-        INSERT INTO order_items (order_id, sku, count, name, price)
-        SELECT * FROM unnest($10::bigint[], $11::bigint[], $12::int[], $13::text[], $14::bigint[])
-        """,
-        [order.id for order in orders],
-        [order.user for order in orders],
-        [order.status for order in orders],
-        [order.reason for order in orders],
-        [order.total_price for order in orders],
-        [order.currency for order in orders],
-        [json.dumps(order.shortages) if order.shortages else None for order in orders],
-        [order.created_at for order in orders],
-        [order.pay_by for order in orders],
-        *zip(*lines, strict=True),
-    )
+                          $9::timestamptz[])
+                   AS placed (id, user_id, status, reason, total_price, currency, shortages, pay_by)
+            """,
+            (
+                [order.id for order in orders],
+                [order.user for order in orders],
+                [order.status for order in orders],
+                [order.reason for order in orders],
+                [order.total_price for order in orders],
+                [order.currency for order in orders],
+                [json.dumps(order.shortages) if order.shortages else None for order in orders],
+                orders[0].created_at,
+                [order.pay_by for order in orders],
+            ),
+        ),
+        Part(
+            """
+            INSERT INTO order_items (order_id, sku, count, name, price)
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::bigint[])
+            """,
+            list(zip(*lines, strict=True)),
+        ),
+    ]
 
 
 async def lock(conn: Connection, order_ids: Sequence[int]) -> dict[int, Order]:
@@ -119,9 +113,9 @@ async def lock_overdue(conn: Connection, limit: int) -> dict[int, Order]:
     return await _with_lines(conn, rows)
 
 
-async def update(conn: Connection, orders: Sequence[Order]) -> None:
+def update_part(orders: Sequence[Order]) -> Part:
     """Write the status, version, reason and time of change of locked orders."""
-    await conn.execute(
+    return Part(
         """
         UPDATE orders
            SET status = changed.status,
@@ -132,11 +126,13 @@ async def update(conn: Connection, orders: Sequence[Order]) -> None:
                AS changed (id, status, version, reason, at)
          WHERE orders.id = changed.id
         """,
-        [order.id for order in orders],
-        [order.status for order in orders],
-        [order.version for order in orders],
-        [order.reason for order in orders],
-        [order.updated_at for order in orders],
+        (
+            [order.id for order in orders],
+            [order.status for order in orders],
+            [order.version for order in orders],
+            [order.reason for order in orders],
+            [order.updated_at for order in orders],
+        ),
     )
 
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from abacus.loms.v1 import loms_pb2
 from kit import requests
-from kit.db import Connection, Database
+from kit.db import Connection, Database, write
 from kit.errors import REQUEST_ID_REUSED, Error
 from loms import history, life, orders, stock
 from loms.allocation import Parts, allocate
@@ -44,8 +44,12 @@ class _Placed(NamedTuple):
     answer: loms_pb2.CreateOrderResponse
 
 
-class _BeatenError(Exception):
-    """Somebody else took the units between the look and the hold."""
+class _Look(NamedTuple):
+    """What an order is decided by: the database's time, ids, and sku -> warehouse_id -> units that nobody holds."""
+
+    at: datetime
+    ids: list[int]
+    free: dict[int, dict[int, int]]
 
 
 async def create_many(
@@ -56,49 +60,30 @@ async def create_many(
     In order of arrival, each is held whole or kept as failed. A request that made an order before, or earlier in
     the batch, gets the same answer; the answer is the error REQUEST_ID_REUSED where its body is another.
 
-    Shelves are looked at without locks first, and the hold takes only what is still there: of nine shelves that could
-    serve an order, three are written and none is locked in vain. Where another process was quicker all is rolled back
-    and done again with locks.
+    Two round trips: a look, without locks, and one statement that writes all of it. Of nine shelves that could serve an
+    order three are written, and none is locked in vain. The tables refuse what is not so any more (units that somebody
+    else took, a request that came before); then nothing of it stands, and it is done again with locks.
     """
-    for number in range(TRIES_MAX):
-        try:
-            async with db.transaction() as conn:
-                return await _create_many(conn, batch, pay_within_s, lock=number > 0)
-        except (_BeatenError, asyncpg.DeadlockDetectedError):
-            if number == TRIES_MAX - 1:
-                raise
-    raise AssertionError("the last try returns or raises")
-
-
-async def _create_many(
-    conn: Connection, batch: Sequence[Wanted], pay_within_s: float, *, lock: bool
-) -> list[loms_pb2.CreateOrderResponse | Error]:
     first: dict[requests.Key, Wanted] = {}
     for wanted in batch:
         first.setdefault(wanted.key, wanted)
-    fresh = list(first.values())
-    free = await stock.free(conn, {line.sku for wanted in fresh for line in wanted.lines}, lock=lock)
-    at, ids = await orders.next_ids(conn, len(fresh))
-    pay_by = at + timedelta(seconds=pay_within_s)
-    placed = _place(fresh, ids, free, at, pay_by)
-    known = await requests.claim_many(
-        conn,
-        METHOD,
-        {key: wanted.body_hash for key, wanted in first.items()},
-        {key: one.answer for key, one in zip(first, placed, strict=True)},
-        keep_s=None,  # as long as the order
-    )
-    if known:  # they take nothing, which changes what is left for those behind them
-        fresh = [wanted for key, wanted in first.items() if key not in known]
-        placed = _place(fresh, ids[: len(fresh)], free, at, pay_by)
-    made = {wanted.key: one.answer for wanted, one in zip(fresh, placed, strict=True)}
-    if known and made:
-        await requests.answer_many(conn, METHOD, made)
-    if placed:
-        if not await stock.hold(conn, [hold for one in placed for hold in one.holds]):
-            raise _BeatenError
-        await orders.insert(conn, [one.order for one in placed])
-        await history.record(conn, [orders.change(one.order, None, one.actor) for one in placed])
+    fresh, known = dict(first), dict[requests.Key, bytes | Error]()
+    for number in range(TRIES_MAX):
+        try:
+            if number == 0:
+                async with db.pool.acquire() as conn:
+                    made = await _create(conn, list(fresh.values()), pay_within_s, lock=False)
+                db.committed.set()
+            else:
+                async with db.transaction() as conn:
+                    hashes = {key: wanted.body_hash for key, wanted in first.items()}
+                    known = await requests.known_many(conn, METHOD, hashes)
+                    fresh = {key: wanted for key, wanted in first.items() if key not in known}
+                    made = await _create(conn, list(fresh.values()), pay_within_s, lock=True)
+            break
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.DeadlockDetectedError) as error:
+            if not _is_beaten(error) or number == TRIES_MAX - 1:
+                raise
     return [
         _answer(wanted, made, known)
         if wanted.body_hash == first[wanted.key].body_hash
@@ -107,13 +92,55 @@ async def _create_many(
     ]
 
 
-def _place(
-    fresh: Sequence[Wanted], ids: Sequence[int], free: Mapping[int, Mapping[int, int]], at: datetime, pay_by: datetime
-) -> list[_Placed]:
-    """Give each in order of arrival all that it wants, or nothing; `free` is not changed."""
-    left = {sku: dict(shelf) for sku, shelf in free.items()}
+def _is_beaten(error: asyncpg.PostgresError) -> bool:
+    """Whether somebody else was quicker; every other refusal of the tables is a fault of ours."""
+    constraint = getattr(error, "constraint_name", None)
+    return isinstance(error, asyncpg.DeadlockDetectedError) or constraint in (requests.CONSTRAINT, stock.WITHIN_ON_HAND)
+
+
+async def _create(
+    conn: Connection, fresh: Sequence[Wanted], pay_within_s: float, *, lock: bool
+) -> dict[requests.Key, loms_pb2.CreateOrderResponse]:
+    if not fresh:
+        return {}
+    look = await _look(conn, fresh, lock=lock)
+    placed = _place(fresh, look, look.at + timedelta(seconds=pay_within_s))
+    made = {wanted.key: one.answer for wanted, one in zip(fresh, placed, strict=True)}
+    await write(
+        conn,
+        requests.part(METHOD, {wanted.key: wanted.body_hash for wanted in fresh}, made),
+        *stock.hold_parts([hold for one in placed for hold in one.holds]),
+        *orders.insert_parts([one.order for one in placed]),
+        *history.parts([orders.change(one.order, None, one.actor) for one in placed]),
+    )
+    return made
+
+
+async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> _Look:
+    ((at, ids, *shelves),) = await conn.fetch(
+        f"""
+        SELECT clock_timestamp(),
+               ARRAY(SELECT nextval('orders_id_seq') FROM generate_series(1, $2)),
+               array_agg(sku), array_agg(warehouse_id), array_agg(free)
+          FROM (SELECT sku, warehouse_id, on_hand - reserved AS free
+                  FROM stock
+                 WHERE sku = ANY($1::bigint[])
+                 {"ORDER BY sku, warehouse_id FOR NO KEY UPDATE" if lock else ""}) AS shelf
+        """,  # noqa: S608  # only constants
+        sorted({line.sku for wanted in fresh for line in wanted.lines}),
+        len(fresh),
+    )
+    free: dict[int, dict[int, int]] = {}
+    for sku, warehouse_id, units in zip(*(column or () for column in shelves), strict=True):
+        free.setdefault(sku, {})[warehouse_id] = units
+    return _Look(at, ids, free)
+
+
+def _place(fresh: Sequence[Wanted], look: _Look, pay_by: datetime) -> list[_Placed]:
+    """Give each in order of arrival all that it wants, or nothing."""
+    left = look.free
     placed = []
-    for id_, wanted in zip(ids, fresh, strict=True):
+    for id_, wanted in zip(look.ids, fresh, strict=True):
         items = {line.sku: line.units for line in wanted.lines}
         parts = allocate(items, left)
         order = Order(
@@ -124,8 +151,8 @@ def _place(
             reason="out of stock" if parts is None else "",
             total_price=sum(line.price * line.units for line in wanted.lines),
             currency=wanted.currency,
-            created_at=at,
-            updated_at=at,
+            created_at=look.at,
+            updated_at=look.at,
             pay_by=None if parts is None else pay_by,
             shortages=_shortages(items, left) if parts is None else (),
             lines=wanted.lines,

