@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from kit import errors, wire
-from kit.calls import Dispatcher, Method, methods_of
+from kit.calls import Dispatcher, Method, methods_of, overloaded
 from kit.grpc_door import GRACE_S, MAX_CONCURRENT_CALLS, MAX_MESSAGE_BYTES, REFLECTION, Symbols
 from kit.wire import GoneError, Messages, Receive, RefusedError
 
@@ -33,6 +33,9 @@ Serve = Callable[["_Stream"], Awaitable[None]]
 _START = {"type": "http.response.start", "status": 200, "headers": wire.HEADERS, "trailers": True}
 _END = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 _EMPTY = {"type": "http.response.body"}
+
+# What costs us as little as it can: it is said most when there is most to do.
+_OVERLOADED = {"type": "http.response.start", "status": 200, "headers": wire.HEADERS + wire.status(overloaded())}
 
 _STOPPING = RefusedError(code_pb2.UNAVAILABLE, "the server is stopping")
 _FULL = RefusedError(code_pb2.RESOURCE_EXHAUSTED, "too many calls at once")
@@ -91,7 +94,17 @@ class Door:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one call: the application that ASGI asks for, without its lifespan."""
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        method = self._methods.get(scope["path"])
+        if method and method.is_full():
+            self.dispatcher.observe(method.full_name, code_pb2.RESOURCE_EXHAUSTED, 0.0)
+            await send(_OVERLOADED)
+            await send(_EMPTY)
+            return
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1")
+            for key, value in scope["headers"]
+            if not key.endswith(b"-bin")  # nothing of ours travels so
+        }
         kind = headers.get("content-type", "")
         if scope["method"] != "POST" or (kind != "application/grpc" and not kind.startswith("application/grpc+")):
             await _refuse_http(send, 415 if scope["method"] == "POST" else 405)
@@ -100,7 +113,7 @@ class Door:
             await _gone(receive)
         elif len(self._calls) + len(self._streams) >= MAX_CONCURRENT_CALLS:
             await _refuse(send, _FULL)
-        elif method := self._methods.get(scope["path"]):
+        elif method:
             await self._unary(method, headers, scope["client"], receive, send)
         elif serve := self._serve.get(scope["path"]):
             await self._stream(serve, headers, receive, send)
@@ -126,9 +139,8 @@ class Door:
             if body is None:
                 raise RefusedError(code_pb2.INTERNAL, "the call has no message")
             self._calls[task] = (since, receive, send)
-            metadata = {key: value for key, value in headers.items() if not key.endswith("-bin")}
             time_left_s = wire.timeout_s(headers)
-            answer = await self.dispatcher.serve(method, body, metadata, time_left_s, peer[0] if peer else "")
+            answer = await self.dispatcher.serve(method, body, headers, time_left_s, peer[0] if peer else "")
             data = answer.SerializeToString()
             await send(_START)
             await send({"type": "http.response.body", "body": wire.frame(data)})

@@ -47,6 +47,11 @@ class Process:
         self._tasks = tasks
         self._limits: set[asyncio.Timeout] = set()
 
+    @property
+    def door(self) -> str:
+        """Which door calls come by: "pyvoy" or "grpcio"."""
+        return child.link.told.door if child.link else "grpcio"
+
     def work(self, run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         """Run a worker until the process is told to stop; then it has WORKER_GRACE_S to end by itself."""
 

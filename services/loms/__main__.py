@@ -15,6 +15,7 @@ SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 
 EXPIRE_EVERY_S = 0.2
 PRUNE_EVERY_S = 60.0
+PAUSE_S = 0.005  # after a batch of several: grpc.aio brings calls so slowly that the next one would be of two or three
 
 
 async def serve(of: Settings, command: str) -> None:
@@ -26,7 +27,8 @@ async def serve(of: Settings, command: str) -> None:
             process.every("expire", partial(changes.expire_once, db), EXPIRE_EVERY_S)
             process.every("prune requests", partial(requests.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):
-            batching = Batching(batch_max=of.batch_max, queue_max=of.queue_max)
+            pause_s = PAUSE_S if process.door == "grpcio" else 0.0
+            batching = Batching(batch_max=of.batch_max, queue_max=of.queue_max, pause_s=pause_s)
             loms = rpc.Loms(db, pay_within_s=of.payment_timeout_s, positions_max=of.max_positions, batching=batching)
             await process.serve((SERVICE, loms))
 
