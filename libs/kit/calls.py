@@ -1,6 +1,7 @@
 """A call, whatever transport it came by: who asks, until when, under which id; and the way to the handler.
 
-Only `kit.grpc_door` and `kit.client` know gRPC. A servicer's method gets its request and a Call.
+Only the doors (`kit.grpc_door`; `kit.asgi_door` with `kit.wire`) and `kit.client` know gRPC. A servicer's method gets
+its request and a Call.
 """
 
 import asyncio
@@ -241,8 +242,9 @@ class Dispatcher:
     ) -> Message:
         timeout_s = self.call_timeout_s if time_left_s is None else min(time_left_s, self.call_timeout_s)
         deadline = asyncio.get_running_loop().time() + timeout_s
+        limit = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with limit:
                 principal = await self.policy.admit(method, metadata)
                 request = _parse(method, body)
                 given = _merge_request_id(method, request, metadata)
@@ -267,8 +269,7 @@ class Dispatcher:
         except errors.Error:
             raise
         except Exception as error:
-            too_late = asyncio.get_running_loop().time() >= deadline
-            raise _told(method, error, too_late=too_late, by_caller=timeout_s == time_left_s) from error
+            raise _told(method, error, too_late=limit.expired(), by_caller=timeout_s == time_left_s) from error
 
     def _address(self, peer: str, metadata: Mapping[str, str]) -> str:
         """Where a call comes from: the peer, or whom a trusted proxy names last (the hops before are hearsay)."""

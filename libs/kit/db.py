@@ -36,6 +36,11 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     # Prepared statements over unnest() are re-planned under `auto`, and badly.
     "plan_cache_mode": "force_generic_plan",
+    # What a statement names it finds by keys, in the order given. A plan made while a table is small would read all of
+    # it instead, for as long as it is kept, and lock rows in the order in which they lie: two such meet as a deadlock.
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
 }
 
 
@@ -84,6 +89,15 @@ _UNAVAILABLE = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+
+
+# Of these the ones that concern one statement, and not the database as a whole.
+_OF_ONE_STATEMENT = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the next statement would fail like this one."""
+    return is_unavailable(error) and not isinstance(error, _OF_ONE_STATEMENT)
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -73,13 +73,15 @@ def config(app: str, listen: str) -> dict[str, object]:
         "server_header_transformation": "PASS_THROUGH",
         "stream_idle_timeout": "0s",  # whoever watches our health may hear nothing for days
         "request_headers_timeout": "5s",
-        "max_request_headers_kb": 16,
+        "max_request_headers_kb": 64,
         "http2_protocol_options": {
             # So many that the door itself says that it is full; a client would wait at the limit.
             "max_concurrent_streams": 2 * MAX_CONCURRENT_CALLS,
             "initial_stream_window_size": MAX_MESSAGE_BYTES,
             "initial_connection_window_size": 4 * MAX_MESSAGE_BYTES,
             "connection_keepalive": {"interval": "30s", "timeout": "10s"},  # who is silent for so long is gone
+            # Its other codec ends connections on which many calls are cancelled.
+            "use_oghttp2_codec": True,
         },
         "local_reply_config": {"mappers": [_too_large()]},
     }
@@ -92,8 +94,12 @@ def config(app: str, listen: str) -> dict[str, object]:
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}
         ],
     }
+    # A connection is shared by all of a service's callers, at the gateway by strangers. One who cancels much must not
+    # end the calls of the others; what a flood of resets costs is a task each, and the door counts those.
+    patient = {"overload": {"premature_reset_total_stream_count": 1_000_000_000}}
     return {
         "static_resources": {"listeners": [listener]},
+        "layered_runtime": {"layers": [{"name": "door", "static_layer": patient}]},
         "stats_config": {"stats_matcher": {"reject_all": True}},  # nobody reads them
     }
 

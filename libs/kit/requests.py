@@ -6,8 +6,7 @@ rolls back. See architecture, "Request ids".
 
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -30,6 +29,22 @@ def body_hash(request: Message) -> bytes:
     return hashlib.sha256(body.SerializeToString(deterministic=True)).digest()
 
 
+class Known(NamedTuple):
+    """A request that came before."""
+
+    body_hash: bytes
+    answer: bytes  # serialized
+
+    def told(self, request_id: str, hash_now: bytes) -> bytes | Error:
+        """What a request under the same id is told: the first answer, or that it is another request."""
+        return self.answer if hash_now == self.body_hash else reused(request_id)
+
+
+def reused(request_id: str) -> Error:
+    """What a request is told whose id came with another body."""
+    return REQUEST_ID_REUSED(f"request id {request_id} came before with another request")
+
+
 async def once(
     db: Database,
     call: Call,
@@ -41,7 +56,7 @@ async def once(
     """Run effect in a transaction, or give its stored answer where this request had it before.
 
     A call that came without an id has none to repeat: it just runs. The id is kept for keep_s; None, where a repeat
-    would add, as long as the effect.
+    would add, as long as the effect. Waits for a transaction that holds the same id.
 
     Raises:
         Error: REQUEST_ID_REUSED.
@@ -49,16 +64,38 @@ async def once(
     async with db.transaction() as conn:
         if not call.has_request_id:
             return await effect(conn)
-        key = (call.caller, call.request_id)
-        known = await claim_many(conn, call.method, {key: body_hash(request)}, keep_s=keep_s)
-        if key in known:
-            answer = known[key]
+        key, hash_now = (call.caller, call.request_id), body_hash(request)
+        is_first = await conn.fetchval(
+            """
+            INSERT INTO requests (caller, method, request_id, body_hash, expires_at)
+            VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+            ON CONFLICT DO NOTHING
+            RETURNING true
+            """,
+            call.caller,
+            call.method,
+            call.request_id,
+            hash_now,
+            keep_s,
+        )
+        if not is_first:
+            answer = (await known_many(conn, call.method, [key]))[key].told(call.request_id, hash_now)
             if isinstance(answer, Error):
                 raise answer
             kind: type[M] = call.answer_type
             return kind.FromString(answer)
         made = await effect(conn)
-        await answer_many(conn, call.method, {key: made})
+        await conn.execute(
+            """
+            UPDATE requests
+               SET answer = $4
+             WHERE (caller, method, request_id) = ($1, $2, $3)
+            """,
+            call.caller,
+            call.method,
+            call.request_id,
+            made.SerializeToString(),
+        )
         return made
 
 
@@ -86,61 +123,12 @@ async def stored(conn: Connection, call: Call, request: Message) -> Any | None:
     if row is None:
         return None
     if row["body_hash"] != body_hash(request):
-        raise REQUEST_ID_REUSED(f"request id {call.request_id} came before with another request")
+        raise reused(call.request_id)
     return call.answer_type.FromString(row["answer"])
 
 
-async def claim_many(
-    conn: Connection,
-    method: str,
-    wanted: Mapping[Key, bytes],
-    answers: Mapping[Key, Message] = MappingProxyType({}),
-    *,
-    keep_s: float | None,
-) -> dict[Key, bytes | Error]:
-    """Claim each key for this transaction; return what the keys that came before were answered.
-
-    Args:
-        wanted: the hash of each request.
-        answers: of those that are known by now; the others are given to `answer_many`.
-        keep_s: how long they are kept; None: as long as the effect.
-
-    Waits for a transaction that holds the same key. Keys are taken in sorted order, so that two batches with the
-    same keys do not cross. A key that came with another body is answered with the error REQUEST_ID_REUSED.
-    """
-    if not wanted:
-        return {}
-    keys = sorted(wanted)
-    callers, ids = [caller for caller, _ in keys], [request_id for _, request_id in keys]
-    claimed = await conn.fetch(
-        """
-        INSERT INTO requests (caller, method, request_id, body_hash, answer, expires_at)
-        SELECT caller, $1, request_id, body_hash, answer, clock_timestamp() + make_interval(secs => $6)
-          FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
-               AS wanted (caller, request_id, body_hash, answer)
-         ORDER BY caller, request_id
-        ON CONFLICT DO NOTHING
-        RETURNING caller, request_id
-        """,
-        method,
-        callers,
-        ids,
-        [wanted[key] for key in keys],
-        [answers[key].SerializeToString() if key in answers else None for key in keys],
-        keep_s,
-    )
-    if len(claimed) == len(keys):
-        return {}
-    fresh = {(row["caller"], row["request_id"]) for row in claimed}
-    return await known_many(conn, method, {key: body for key, body in wanted.items() if key not in fresh})
-
-
-async def known_many(conn: Connection, method: str, wanted: Mapping[Key, bytes]) -> dict[Key, bytes | Error]:
-    """What those of these keys that came before were answered; REQUEST_ID_REUSED where it was with another body.
-
-    Args:
-        wanted: the hash of each request.
-    """
+async def known_many(conn: Connection, method: str, keys: Collection[Key]) -> dict[Key, Known]:
+    """Those of these requests that came before."""
     rows = await conn.fetch(
         """
         SELECT caller, request_id, body_hash, answer
@@ -149,28 +137,30 @@ async def known_many(conn: Connection, method: str, wanted: Mapping[Key, bytes])
            AND (caller, request_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
         """,
         method,
-        [caller for caller, _ in wanted],
-        [request_id for _, request_id in wanted],
+        [caller for caller, _ in keys],
+        [request_id for _, request_id in keys],
     )
-    return {
-        (caller, request_id): answer
-        if hash_then == wanted[caller, request_id]
-        else REQUEST_ID_REUSED(f"request id {request_id} came before with another request")
-        for caller, request_id, hash_then, answer in rows
-    }
+    return {(caller, request_id): Known(*known) for caller, request_id, *known in rows}
 
 
-def part(method: str, wanted: Mapping[Key, bytes], answers: Mapping[Key, Message]) -> Part:
-    """Keep these requests with their answers for as long as their effects.
+def part(
+    method: str, wanted: Mapping[Key, bytes], answers: Mapping[Key, Message], *, keep_s: float | None = KEEP_S
+) -> Part:
+    """Keep requests with their answers, in the statement of their effect.
+
+    Args:
+        wanted: the hash of each.
+        answers: to each of them.
+        keep_s: how long; None: as long as the effect.
 
     Raises, when written:
-        asyncpg.UniqueViolationError: of CONSTRAINT; one of them came before. Who makes it now is waited for.
+        asyncpg.UniqueViolationError: of CONSTRAINT; one of them came before, or was written meanwhile.
     """
     keys = sorted(wanted)  # so that two batches with the same keys do not cross
     return Part(
         """
-        INSERT INTO requests (caller, method, request_id, body_hash, answer)
-        SELECT caller, $1, request_id, body_hash, answer
+        INSERT INTO requests (caller, method, request_id, body_hash, answer, expires_at)
+        SELECT caller, $1, request_id, body_hash, answer, clock_timestamp() + make_interval(secs => $6)
           FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
                AS wanted (caller, request_id, body_hash, answer)
         """,
@@ -180,40 +170,8 @@ def part(method: str, wanted: Mapping[Key, bytes], answers: Mapping[Key, Message
             [request_id for _, request_id in keys],
             [wanted[key] for key in keys],
             [answers[key].SerializeToString() for key in keys],
+            keep_s,
         ),
-    )
-
-
-async def answer_many(conn: Connection, method: str, answers: Mapping[Key, Message]) -> None:
-    """Store the answers of keys that this transaction claimed."""
-    await conn.execute(
-        """
-        UPDATE requests
-           SET answer = made.answer
-          FROM unnest($2::text[], $3::text[], $4::bytea[]) AS made (caller, request_id, answer)
-         WHERE requests.method = $1
-           AND (requests.caller, requests.request_id) = (made.caller, made.request_id)
-        """,
-        method,
-        [caller for caller, _ in answers],
-        [request_id for _, request_id in answers],
-        [answer.SerializeToString() for answer in answers.values()],
-    )
-
-
-async def unclaim_many(conn: Connection, method: str, keys: Collection[Key]) -> None:
-    """Let go of keys that this transaction claimed: what they asked for was refused, and their neighbours go on."""
-    if not keys:
-        return
-    await conn.execute(
-        """
-        DELETE FROM requests
-         WHERE method = $1
-           AND (caller, request_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
-        """,
-        method,
-        [caller for caller, _ in keys],
-        [request_id for _, request_id in keys],
     )
 
 

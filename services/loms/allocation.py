@@ -10,23 +10,6 @@ Parts = dict[tuple[int, int], int]  # (sku, warehouse_id) -> units
 EXACT_WAREHOUSES_MAX = 10
 
 
-def allocate_all(orders: Iterable[Mapping[int, int]], free: Shelves) -> list[Parts | None]:
-    """Allocate orders in order of arrival; each gets all of its lines or None, and then takes nothing.
-
-    Args:
-        orders: of each, sku -> units wanted.
-        free: what may be given; not changed.
-    """
-    left = {sku: dict(shelf) for sku, shelf in free.items()}
-    answer: list[Parts | None] = []
-    for items in orders:
-        parts = allocate(items, left)
-        for (sku, warehouse_id), units in (parts or {}).items():
-            left[sku][warehouse_id] -= units
-        answer.append(parts)
-    return answer
-
-
 def allocate(items: Mapping[int, int], free: Shelves) -> Parts | None:
     """Split an order over warehouses, or None when any line is short.
 

@@ -5,6 +5,7 @@ round trips and its commit, so that one commit serves many callers.
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,13 +16,17 @@ import asyncpg
 import structlog
 
 from kit.calls import overloaded
-from kit.db import is_unavailable
+from kit.db import is_away
 from kit.errors import Error
 
 log = structlog.get_logger()
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+_Waiting = tuple[Asked, asyncio.Future[Answer]]
+
+DEADLOCKS_MAX = 3
+ALONE_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Batcher(Generic[Asked, Answer]):
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._pause_s = pause_s
-        self._queue: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
+        self._queue: deque[_Waiting[Asked, Answer]] = deque()
         self._flight: asyncio.Task[None] | None = None
 
     def is_full(self) -> bool:
@@ -91,41 +96,53 @@ class Batcher(Generic[Asked, Answer]):
         finally:
             self._flight = None
 
-    def _next(self) -> list[tuple[Asked, asyncio.Future[Answer]]]:
-        batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
+    def _next(self) -> list[_Waiting[Asked, Answer]]:
+        batch: list[_Waiting[Asked, Answer]] = []
         while self._queue and len(batch) < self._batch_max:
             waiting = self._queue.popleft()
             if not waiting[1].done():
                 batch.append(waiting)
         return batch
 
-    async def _serve(self, batch: list[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+    async def _serve(self, batch: list[_Waiting[Asked, Answer]]) -> None:
         try:
-            answers = await self._run([asked for asked, _ in batch])
+            answers = await self._until_no_deadlock([asked for asked, _ in batch])
+            for (_, waiting), answer in zip(batch, answers, strict=True):
+                if isinstance(answer, Error):
+                    _fail(waiting, answer)
+                elif not waiting.done():
+                    waiting.set_result(answer)
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0][1], error)
             else:
-                await self._serve_alone(batch, error)
-            return
-        for (_, waiting), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Error):
-                _fail(waiting, answer)
-            elif not waiting.done():
-                waiting.set_result(answer)
+                log.warning("batch failed, each runs alone", size=len(batch), error=repr(error))
+                await self._serve_alone(batch)
 
-    async def _serve_alone(self, batch: list[tuple[Asked, asyncio.Future[Answer]]], error: Exception) -> None:
+    async def _until_no_deadlock(self, asked: list[Asked]) -> Sequence[Answer | Error]:
+        """The victim of a deadlock did nothing: it goes again."""
+        for _ in range(DEADLOCKS_MAX):
+            with contextlib.suppress(asyncpg.DeadlockDetectedError):
+                return await self._run(asked)
+        return await self._run(asked)
+
+    async def _serve_alone(self, batch: list[_Waiting[Asked, Answer]]) -> None:
         """One of them may be at fault, and a COMMIT that failed may have taken effect: each is asked again, alone."""
-        log.warning("batch failed, each runs alone", size=len(batch), error=repr(error))
-        for number, waiting in enumerate(batch):
-            if waiting[1].done():
-                continue
-            await self._serve([waiting])
-            failure = waiting[1].exception() if waiting[1].done() and not waiting[1].cancelled() else None
-            if failure and is_unavailable(failure) and not isinstance(failure, asyncpg.TransactionRollbackError):
-                for _, rest in batch[number + 1 :]:  # the database is away: they need not find out one by one
-                    _fail(rest, failure)
-                return
+        left = deque(batch)
+
+        async def lane() -> None:
+            while left:
+                waiting = left.popleft()
+                if waiting[1].done():
+                    continue
+                await self._serve([waiting])
+                failure = None if waiting[1].cancelled() else waiting[1].exception()
+                if failure and is_away(failure):
+                    while left:  # they need not find out one by one
+                        _fail(left.popleft()[1], ConnectionError(f"the database is away: {failure!r}"))
+
+        # A few at a time: who waits for a lock that somebody keeps does not make all wait.
+        await asyncio.gather(*(lane() for _ in range(ALONE_AT_ONCE)))
 
 
 def _fail(waiting: "asyncio.Future[Answer]", error: BaseException) -> None:

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import asyncpg
+
 from abacus.loms.v1 import loms_pb2
 from kit import requests
-from kit.db import Connection, Database, write
-from kit.errors import REQUEST_ID_REUSED, Error
+from kit.db import Connection, Database, Part, write
+from kit.errors import Error
 from loms import history, life, orders, stock
 from loms.errors import ORDER_NOT_CANCELLABLE, ORDER_NOT_PAYABLE, PAYMENT_TOO_LATE, STALE_VERSION, no_order
 from loms.orders import Order
 
+TRIES_MAX = 3
 LOMS = "loms"  # who did it, where time did
 
 _METHODS = {
@@ -64,55 +67,51 @@ async def expire_once(db: Database, *, batch: int = 1000) -> int:
             status = life.TRANSITIONS[life.AWAITING_PAYMENT, life.EXPIRE]
             at = await _clock(conn)
             now = {order.id: _moved(order, status, "not paid in time", at) for order in late.values()}
-            await _write(conn, life.EXPIRE, late, now, dict.fromkeys(late, LOMS))
+            await write(conn, *await _parts(conn, life.EXPIRE, late, now, dict.fromkeys(late, LOMS)))
     return len(late)
 
 
 async def _change_many(db: Database, event: str, batch: Sequence[Asked]) -> list[Error | None]:
     """Let an event happen to orders, in order of arrival; one that is refused does not keep the others."""
-    first: dict[requests.Key, Asked] = {}
-    for asked in batch:
-        if asked.request_id:
-            first.setdefault(asked.key, asked)
-    method, answer = _METHODS[event]
-    async with db.transaction() as conn:
-        known = await requests.claim_many(
-            conn,
-            method,
-            {key: asked.body_hash for key, asked in first.items()},
-            dict.fromkeys(first, answer),
-            keep_s=requests.KEEP_S,
-        )
-        before = await orders.lock(conn, [asked.order_id for asked in batch])
-        at = await _clock(conn)  # after the locks were got: time spent waiting for them counts
-        now, actors = dict(before), dict[int, str]()
+    for number in range(TRIES_MAX):
+        try:
+            async with db.transaction() as conn:
+                return await _change(conn, event, batch)
+        except asyncpg.UniqueViolationError as error:  # the same request, beside us: now it came before
+            if error.constraint_name != requests.CONSTRAINT or number == TRIES_MAX - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
 
-        def outcome(asked: Asked) -> Error | None:
-            if asked.request_id and asked.key in known:
-                then = known[asked.key]
-                return then if isinstance(then, Error) else None
-            if asked.request_id and asked.body_hash != first[asked.key].body_hash:
-                return REQUEST_ID_REUSED(f"request id {asked.request_id} came before with another request")
-            order = now.get(asked.order_id)
-            if order is None:
-                return no_order(asked.order_id)
-            if order.status in life.DONE[event]:
-                return None
+
+async def _change(conn: Connection, event: str, batch: Sequence[Asked]) -> list[Error | None]:
+    method, answer = _METHODS[event]
+    before = await orders.lock(conn, [asked.order_id for asked in batch])
+    known = await requests.known_many(conn, method, {asked.key for asked in batch if asked.request_id})
+    at = await _clock(conn)  # after the locks were got: time spent waiting for them counts
+    now, actors, done = dict(before), dict[int, str](), dict[requests.Key, bytes]()
+
+    def outcome(asked: Asked) -> Error | None:
+        if then := known.get(asked.key):
+            told = then.told(asked.request_id, asked.body_hash)
+            return told if isinstance(told, Error) else None
+        if done.get(asked.key, asked.body_hash) != asked.body_hash:
+            return requests.reused(asked.request_id)
+        order = now.get(asked.order_id)
+        if order is None:
+            return no_order(asked.order_id)
+        if order.status not in life.DONE[event]:
             if refusal := _refusal(order, asked, event, at):
-                return refusal
+                return refusal  # and not remembered
             now[order.id] = _moved(order, life.TRANSITIONS[order.status, event], asked.reason, at)
             actors[order.id] = asked.actor
-            return None
+        if asked.request_id:
+            done[asked.key] = asked.body_hash
+        return None
 
-        outcomes = [outcome(asked) for asked in batch]
-        refused = {
-            asked.key
-            for asked, error in zip(batch, outcomes, strict=True)
-            if error and first.get(asked.key) is asked and asked.key not in known
-        }
-        await requests.unclaim_many(conn, method, refused)  # refused input is not remembered
-        if actors:
-            await _write(conn, event, before, now, actors)
+    outcomes = [outcome(asked) for asked in batch]
+    kept = [requests.part(method, done, dict.fromkeys(done, answer))] if done else []
+    if kept or actors:
+        await write(conn, *kept, *await _parts(conn, event, before, now, actors))
     return outcomes
 
 
@@ -139,18 +138,19 @@ def _moved(order: Order, status: str, reason: str, at: datetime) -> Order:
     return order._replace(status=status, version=order.version + 1, reason=reason, updated_at=at)
 
 
-async def _write(
+async def _parts(
     conn: Connection, event: str, before: Mapping[int, Order], now: Mapping[int, Order], actors: Mapping[int, str]
-) -> None:
-    """Write what an event made of those locked orders that have an actor."""
+) -> list[Part]:
+    """What an event made of those locked orders that have an actor."""
+    if not actors:
+        return []
     moved = [now[order_id] for order_id in actors]
     holds = await stock.held(conn, list(actors))
-    await write(
-        conn,
+    return [
         orders.update_part(moved),
         *stock.resolve_parts(holds, _HOLDS_BECOME[event], actors),
         *history.parts([orders.change(order, before[order.id].status, actors[order.id]) for order in moved]),
-    )
+    ]
 
 
 async def _clock(conn: Connection) -> datetime:

@@ -9,14 +9,14 @@ import asyncpg
 from abacus.loms.v1 import loms_pb2
 from kit import requests
 from kit.db import Connection, Database, write
-from kit.errors import REQUEST_ID_REUSED, Error
+from kit.errors import Error
 from loms import history, life, orders, stock
 from loms.allocation import Parts, allocate
 from loms.history import Line
 from loms.orders import Order, Shortage
 
 METHOD = "abacus.loms.v1.LomsService/CreateOrder"
-TRIES_MAX = 4  # the second and later ones lock shelves before they look, so that only a deadlock can beat them
+TRIES_MAX = 4  # from the second on shelves are locked before they are looked at; a request that repeats may still come
 
 
 class Wanted(NamedTuple):
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
         return self.caller, self.request_id
 
 
-class _Placed(NamedTuple):
+class Placed(NamedTuple):
     """An order and what it holds, as they will be written."""
 
     order: Order
@@ -44,7 +44,7 @@ class _Placed(NamedTuple):
     answer: loms_pb2.CreateOrderResponse
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """What an order is decided by: the database's time, ids, and sku -> warehouse_id -> units that nobody holds."""
 
     at: datetime
@@ -67,35 +67,37 @@ async def create_many(
     first: dict[requests.Key, Wanted] = {}
     for wanted in batch:
         first.setdefault(wanted.key, wanted)
-    fresh, known = dict(first), dict[requests.Key, bytes | Error]()
+    fresh, known = list(first.values()), dict[requests.Key, requests.Known]()
     for number in range(TRIES_MAX):
         try:
             if number == 0:
-                async with db.pool.acquire() as conn:
-                    made = await _create(conn, list(fresh.values()), pay_within_s, lock=False)
+                async with db.pool.acquire() as alone:  # one statement is a transaction of its own
+                    made = await _create(alone, fresh, pay_within_s, lock=False)
                 db.committed.set()
             else:
                 async with db.transaction() as conn:
-                    hashes = {key: wanted.body_hash for key, wanted in first.items()}
-                    known = await requests.known_many(conn, METHOD, hashes)
-                    fresh = {key: wanted for key, wanted in first.items() if key not in known}
-                    made = await _create(conn, list(fresh.values()), pay_within_s, lock=True)
+                    known = await requests.known_many(conn, METHOD, first)
+                    fresh = [wanted for key, wanted in first.items() if key not in known]
+                    made = await _create(conn, fresh, pay_within_s, lock=True)
             break
-        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.DeadlockDetectedError) as error:
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError) as error:
             if not _is_beaten(error) or number == TRIES_MAX - 1:
                 raise
-    return [
-        _answer(wanted, made, known)
-        if wanted.body_hash == first[wanted.key].body_hash
-        else REQUEST_ID_REUSED(f"request id {wanted.request_id} came before with another request")
-        for wanted in batch
-    ]
+
+    def answer(wanted: Wanted) -> loms_pb2.CreateOrderResponse | Error:
+        if then := known.get(wanted.key):
+            told = then.told(wanted.request_id, wanted.body_hash)
+            return told if isinstance(told, Error) else loms_pb2.CreateOrderResponse.FromString(told)
+        if wanted.body_hash != first[wanted.key].body_hash:
+            return requests.reused(wanted.request_id)
+        return made[wanted.key]
+
+    return [answer(wanted) for wanted in batch]
 
 
-def _is_beaten(error: asyncpg.PostgresError) -> bool:
+def _is_beaten(error: asyncpg.IntegrityConstraintViolationError) -> bool:
     """Whether somebody else was quicker; every other refusal of the tables is a fault of ours."""
-    constraint = getattr(error, "constraint_name", None)
-    return isinstance(error, asyncpg.DeadlockDetectedError) or constraint in (requests.CONSTRAINT, stock.WITHIN_ON_HAND)
+    return error.constraint_name in (requests.CONSTRAINT, stock.WITHIN_ON_HAND)
 
 
 async def _create(
@@ -104,11 +106,11 @@ async def _create(
     if not fresh:
         return {}
     look = await _look(conn, fresh, lock=lock)
-    placed = _place(fresh, look, look.at + timedelta(seconds=pay_within_s))
+    placed = place(fresh, look, look.at + timedelta(seconds=pay_within_s))
     made = {wanted.key: one.answer for wanted, one in zip(fresh, placed, strict=True)}
     await write(
         conn,
-        requests.part(METHOD, {wanted.key: wanted.body_hash for wanted in fresh}, made),
+        requests.part(METHOD, {wanted.key: wanted.body_hash for wanted in fresh}, made, keep_s=None),
         *stock.hold_parts([hold for one in placed for hold in one.holds]),
         *orders.insert_parts([one.order for one in placed]),
         *history.parts([orders.change(one.order, None, one.actor) for one in placed]),
@@ -116,7 +118,7 @@ async def _create(
     return made
 
 
-async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> _Look:
+async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> Look:
     ((at, ids, *shelves),) = await conn.fetch(
         f"""
         SELECT clock_timestamp(),
@@ -133,10 +135,10 @@ async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> _Lo
     free: dict[int, dict[int, int]] = {}
     for sku, warehouse_id, units in zip(*(column or () for column in shelves), strict=True):
         free.setdefault(sku, {})[warehouse_id] = units
-    return _Look(at, ids, free)
+    return Look(at, ids, free)
 
 
-def _place(fresh: Sequence[Wanted], look: _Look, pay_by: datetime) -> list[_Placed]:
+def place(fresh: Sequence[Wanted], look: Look, pay_by: datetime) -> list[Placed]:
     """Give each in order of arrival all that it wants, or nothing."""
     left = look.free
     placed = []
@@ -157,7 +159,7 @@ def _place(fresh: Sequence[Wanted], look: _Look, pay_by: datetime) -> list[_Plac
             shortages=_shortages(items, left) if parts is None else (),
             lines=wanted.lines,
         )
-        placed.append(_Placed(order, _take(id_, parts or {}, left), wanted.caller, _created(order)))
+        placed.append(Placed(order, _take(id_, parts or {}, left), wanted.caller, _created(order)))
     return placed
 
 
@@ -179,14 +181,3 @@ def _created(order: Order) -> loms_pb2.CreateOrderResponse:
         shortages=orders.to_shortages(order.shortages),
         pay_by=history.to_timestamp(order.pay_by),
     )
-
-
-def _answer(
-    wanted: Wanted,
-    made: Mapping[requests.Key, loms_pb2.CreateOrderResponse],
-    known: Mapping[requests.Key, bytes | Error],
-) -> loms_pb2.CreateOrderResponse | Error:
-    if wanted.key in made:
-        return made[wanted.key]
-    answer = known[wanted.key]
-    return answer if isinstance(answer, Error) else loms_pb2.CreateOrderResponse.FromString(answer)

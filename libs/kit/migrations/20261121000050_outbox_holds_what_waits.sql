@@ -6,6 +6,7 @@ SET LOCAL lock_timeout = '5s';
 DELETE FROM outbox WHERE published_at IS NOT NULL;
 DROP INDEX outbox_unpublished;  -- the primary key serves the relay
 DROP INDEX outbox_published;
+CREATE INDEX outbox_marked ON outbox (id) WHERE published_at IS NOT NULL;  -- empty once the code before this is gone
 
 -- The table is a queue: short, and all of it passes through. What was removed lies before what waits, and the relay
 -- walks over it until vacuum took it away.

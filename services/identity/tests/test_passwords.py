@@ -101,8 +101,8 @@ async def test_hashing_steps_back_for_other_work():
     """Its threads have a lower priority, the others keep theirs."""
     seen = []
     hasher = Hasher(threads=2, queue=1)
-    with hasher.place() as place:
-        await place._run(lambda: seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    with hasher.place():
+        await hasher.run(lambda: seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
     ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     assert [max(passwords.NICENESS, ours)] == seen
     assert ours < passwords.NICENESS
@@ -115,8 +115,8 @@ async def test_who_gives_up_leaves_the_queue():
     gate = threading.Event()
 
     async def wait_for(number):
-        with hasher.place() as place:
-            await place._run(lambda: gate.wait(5) if number == 0 else done.append(number))
+        with hasher.place():
+            await hasher.run(lambda: gate.wait(5) if number == 0 else done.append(number))
 
     calls = [asyncio.create_task(wait_for(number)) for number in range(6)]
     await asyncio.sleep(0)

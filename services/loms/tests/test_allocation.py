@@ -1,11 +1,17 @@
 """Allocation, as properties of a pure function."""
 
+from datetime import UTC, datetime
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loms.allocation import EXACT_WAREHOUSES_MAX, allocate, allocate_all
+from loms.allocation import EXACT_WAREHOUSES_MAX, allocate
+from loms.history import Line
+from loms.life import AWAITING_PAYMENT, FAILED
+from loms.placing import Look, Wanted, place
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 skus = st.integers(1, 4)
 items = st.dictionaries(skus, st.integers(1, 8), min_size=1, max_size=4)
@@ -52,15 +58,22 @@ def test_no_set_of_fewer_warehouses_could_send_it(wanted, free):
 
 @given(st.lists(items, max_size=6), shelves(4))
 def test_a_batch_is_what_its_orders_would_get_one_after_another(orders, free):
-    """Order of arrival decides, nothing is given twice, and the stock passed in is not changed."""
-    before = {sku: dict(shelf) for sku, shelf in free.items()}
+    """Order of arrival decides, nothing is given twice, and a short order says what was short at its turn."""
     left = {sku: dict(shelf) for sku, shelf in free.items()}
-    for wanted, parts in zip(orders, allocate_all(orders, free), strict=True):
-        assert allocate(wanted, left) == parts
-        for (sku, place), units in (parts or {}).items():
-            left[sku][place] -= units
+    wanted = [
+        Wanted("test", str(number), b"", 7, "RUB", [Line(sku, units) for sku, units in items.items()])
+        for number, items in enumerate(orders)
+    ]
+    look = Look(NOW, list(range(len(orders))), free)
+    for items, placed in zip(orders, place(wanted, look, pay_by=NOW), strict=True):
+        parts = allocate(items, left)
+        assert (parts or {}) == {(hold.sku, hold.warehouse_id): hold.units for hold in placed.holds}
+        short = {sku for sku, units in items.items() if stock_of(left, sku) < units}
+        assert short == {shortage.sku for shortage in placed.order.shortages}
+        assert (AWAITING_PAYMENT if parts else FAILED) == placed.order.status
+        for (sku, warehouse_id), units in (parts or {}).items():
+            left[sku][warehouse_id] -= units
     assert all(units >= 0 for shelf in left.values() for units in shelf.values())
-    assert before == free
 
 
 def test_one_parcel_beats_the_fullest_shelf():
