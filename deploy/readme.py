@@ -88,7 +88,10 @@ def port_rows() -> list[tuple[str, ...]]:
 
 
 def setting_rows() -> list[tuple[str, ...]]:
-    """Each variable that a service reads; the common ones once, with … for the service's name."""
+    """Each variable that a service reads; the common ones once, with … for the service's name.
+
+    A service has a row of its own for a common one where its default is another.
+    """
     common = ServiceSettings.model_fields
     rows = [_setting("…", name, ServiceSettings) for name in common]
     others = ("deploy.gateway.settings", "notifications.mailbox.__main__")
@@ -96,7 +99,11 @@ def setting_rows() -> list[tuple[str, ...]]:
         settings: type[BaseSettings] = importlib.import_module(module).Settings
         prefix = str(settings.model_config["env_prefix"]).removesuffix("_")
         inherited = common if issubclass(settings, ServiceSettings) else {}
-        rows += [_setting(prefix, name, settings) for name in settings.model_fields if name not in inherited]
+        rows += [
+            _setting(prefix, name, settings)
+            for name, field in settings.model_fields.items()
+            if name not in inherited or field.default != inherited[name].default
+        ]
     return rows
 
 

@@ -4,8 +4,9 @@ HTTP/2 with its limits is Envoy's; calls, their ends and the graceful stop are h
 """
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -34,11 +35,10 @@ _START = {"type": "http.response.start", "status": 200, "headers": wire.HEADERS,
 _END = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 _EMPTY = {"type": "http.response.body"}
 
-# What costs us as little as it can: it is said most when there is most to do.
+# Made once: it is said most when there is most to do.
 _OVERLOADED = {"type": "http.response.start", "status": 200, "headers": wire.HEADERS + wire.status(overloaded())}
 
 _STOPPING = RefusedError(code_pb2.UNAVAILABLE, "the server is stopping")
-_FULL = RefusedError(code_pb2.RESOURCE_EXHAUSTED, "too many calls at once")
 _LATE = RefusedError(code_pb2.DEADLINE_EXCEEDED, "the request did not come in time")
 _BROKEN = RefusedError(code_pb2.INTERNAL, "an error on our side, it is in our log")
 
@@ -95,10 +95,9 @@ class Door:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one call: the application that ASGI asks for, without its lifespan."""
         method = self._methods.get(scope["path"])
-        if method and method.is_full():
+        if method and method.is_full() and scope["method"] == "POST" and not self._closing:
             self.dispatcher.observe(method.full_name, code_pb2.RESOURCE_EXHAUSTED, 0.0)
-            await send(_OVERLOADED)
-            await send(_EMPTY)
+            await _only(send, _OVERLOADED)
             return
         headers = {
             key.decode("latin-1"): value.decode("latin-1")
@@ -112,7 +111,7 @@ class Door:
             await _refuse(send, _STOPPING)
             await _gone(receive)
         elif len(self._calls) + len(self._streams) >= MAX_CONCURRENT_CALLS:
-            await _refuse(send, _FULL)
+            await _only(send, _OVERLOADED)
         elif method:
             await self._unary(method, headers, scope["client"], receive, send)
         elif serve := self._serve.get(scope["path"]):
@@ -139,7 +138,10 @@ class Door:
             if body is None:
                 raise RefusedError(code_pb2.INTERNAL, "the call has no message")
             self._calls[task] = (since, receive, send)
-            time_left_s = wire.timeout_s(headers)
+            if (time_left_s := wire.timeout_s(headers)) is not None:
+                time_left_s -= task.get_loop().time() - since
+                if time_left_s <= 0:
+                    raise _LATE
             answer = await self.dispatcher.serve(method, body, headers, time_left_s, peer[0] if peer else "")
             data = answer.SerializeToString()
             await send(_START)
@@ -192,13 +194,15 @@ class Door:
             for task, (since, receive, send) in list(self._calls.items()):
                 if since > now - LOOK_EVERY_S:
                     break
-                if receive:
-                    _look(receive, task)
-                elif since < now - self.dispatcher.call_timeout_s:
-                    await _refuse(send, _LATE)
+                with _going_on():
+                    if receive:
+                        _look(receive, task)
+                    elif since < now - self.dispatcher.call_timeout_s:
+                        await _refuse(send, _LATE)
             for task, stream in list(self._streams.items()):
-                if stream.messages.ended:
-                    _look(stream.messages.receive, task)
+                with _going_on():
+                    if stream.messages.ended:
+                        _look(stream.messages.receive, task)
 
 
 class _Stream:
@@ -263,8 +267,12 @@ def _parse(kind: type[Message], body: bytes) -> Message:
 
 async def _refuse(send: Send, error: RefusedError | errors.Error) -> None:
     """Send an error in place of an answer: trailers alone, so that the client may try again."""
+    await _only(send, {"type": "http.response.start", "status": 200, "headers": wire.HEADERS + wire.status(error)})
+
+
+async def _only(send: Send, start: dict[str, Any]) -> None:
     try:
-        await send({"type": "http.response.start", "status": 200, "headers": wire.HEADERS + wire.status(error)})
+        await send(start)
         await send(_EMPTY)
     except (OSError, RuntimeError) as failure:  # the client is gone, or the call is answered already
         log.debug("nobody to tell", error=repr(failure))
@@ -274,6 +282,15 @@ async def _refuse_http(send: Send, status: int) -> None:
     headers = [(b"allow", b"POST")] if status == 405 else [(b"accept-post", b"application/grpc")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send(_EMPTY)
+
+
+@contextlib.contextmanager
+def _going_on() -> Iterator[None]:
+    """Whatever goes wrong with one call, others are still looked after."""
+    try:
+        yield
+    except Exception:
+        log.exception("a call could not be looked after")
 
 
 def _look(receive: Receive, task: asyncio.Task[None]) -> None:

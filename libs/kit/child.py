@@ -137,7 +137,7 @@ async def _connectable(address: str) -> None:
     host, _, port = address.rpartition(":")
     while True:
         try:
-            _, writer = await asyncio.open_connection(host, int(port))
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
         except OSError:
             await asyncio.sleep(0.005)
         else:

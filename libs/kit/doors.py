@@ -47,8 +47,8 @@ class Doors:
         self.name = name
         self.settings = settings
         self.door = door
-        host, port = held.getsockname()
-        self.address = f"{host}:{port}"  # by number: Envoy looks up no names
+        host, port, *_ = held.getsockname()  # by number: Envoy looks up no names
+        self.address = f"[{host}]:{port}" if held.family == socket.AF_INET6 else f"{host}:{port}"
         self.serve = f"{_module(serve.__module__)}:{serve.__qualname__}"
         self._ready: set[int] = set()
 
@@ -132,20 +132,33 @@ def hold(listen: str) -> socket.socket:
     """Take a port without listening, so that this process's children may share it and no other may have it.
 
     Raises:
-        OSError: it is taken, or the address is not ours.
+        OSError: it is taken, the address is not ours, or its name does not resolve.
     """
-    host, _, port = listen.rpartition(":")
-    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family, address = resolve(listen)
+    held = socket.socket(family, socket.SOCK_STREAM)
     try:
         # Bound alone, but for connections that are just closing; from then on shared with those who ask for that.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((host, int(port)))
+        held.bind(address)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError:
         held.close()
         raise
     return held
+
+
+def resolve(listen: str) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """Return the family and the address, by number, of host:port; a host with colons stands in brackets.
+
+    Raises:
+        socket.gaierror: its name does not resolve.
+    """
+    host, _, port = listen.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    # localhost is 127.0.0.1 to those who call us, also where the system names ::1 first.
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, address
 
 
 def _module(name: str) -> str:

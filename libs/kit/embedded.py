@@ -47,6 +47,7 @@ def config(app: str, listen: str) -> dict[str, object]:
     module = importlib.util.find_spec("pyvoy._pyvoy")
     assert module is not None
     host, _, port = listen.rpartition(":")
+    host = host.strip("[]")  # of IPv6
     served = {
         "name": "pyvoy",
         "typed_config": {
@@ -87,7 +88,7 @@ def config(app: str, listen: str) -> dict[str, object]:
     }
     listener = {
         "name": "door",
-        "address": {"socket_address": {"address": host, "port_value": int(port)}},
+        "address": {"socket_address": {"address": host, "port_value": int(port), "ipv4_compat": host == "::"}},
         "enable_reuse_port": True,  # kit.doors sees to it that only processes of one service share a port
         "per_connection_buffer_limit_bytes": 2 * MAX_MESSAGE_BYTES,  # a message that comes whole, and its frame
         "filter_chains": [

@@ -124,4 +124,4 @@ def _ip(peer: str) -> str:
     kind, _, rest = peer.partition(":")
     if kind not in ("ipv4", "ipv6"):
         return ""
-    return unquote(rest.rpartition(":")[0].strip("[]"))
+    return unquote(rest).rpartition(":")[0].strip("[]")

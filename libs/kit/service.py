@@ -6,8 +6,9 @@ import contextlib
 import gc
 import ipaddress
 import json
-import os
+import shutil
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import ContextVar
@@ -172,6 +173,8 @@ def main(
     elif command == "workers" or ((door := doors.kind(settings)) == "grpcio" and settings.processes == 1):
         uvloop.run(serve(settings, command))
     else:
+        if not shutil.which("setpriv"):
+            sys.exit("cannot serve in processes of their own: setpriv is missing, of the package util-linux")
         try:
             held = doors.hold(settings.listen)
         except OSError:
@@ -193,12 +196,13 @@ def _spare_collections() -> None:
     """Leave what was loaded out of the collector's rounds, and make them rarer: calls leave few cycles behind."""
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 50)
-    import sys as _s
-
-    _s.setswitchinterval(float(os.environ.get("SWI", "0.005")))
 
 
 def _exit_not_listening(listen: str) -> NoReturn:
+    try:
+        doors.resolve(listen)
+    except socket.gaierror as error:
+        sys.exit(f"cannot listen on {listen}: its name does not resolve ({error.strerror})")
     sys.exit(f"cannot listen on {listen}: another program does, or the address is not ours")
 
 

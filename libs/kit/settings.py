@@ -12,9 +12,12 @@ from pydantic_settings import BaseSettings
 S = TypeVar("S", bound=BaseSettings)
 
 
+_ADDRESS = re.compile(r"(?:[^\s,:\[\]]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})")
+
+
 def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or re.search(r"[\s,:]", host) or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+    match = _ADDRESS.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
         raise ValueError("not host:port")
     return text
 
@@ -25,7 +28,7 @@ def _addresses(text: str) -> str:
     return text
 
 
-Address = Annotated[str, AfterValidator(_address)]  # host:port
+Address = Annotated[str, AfterValidator(_address)]  # host:port, of IPv6 in brackets: [::1]:50051
 Addresses = Annotated[str, AfterValidator(_addresses)]  # host:port, several with commas
 
 
