@@ -1,6 +1,7 @@
 """Orders and their lines as they are kept. Owns the tables orders and order_items.
 
-Locks are taken in one order everywhere: request keys, orders by id, shelves by (sku, warehouse_id).
+Locks are taken in one order: orders by id; then, by the one statement that writes, request keys and shelves by
+(sku, warehouse_id). Where two cross nevertheless, the one that PostgreSQL ends goes again (`batches.py`).
 """
 
 import json
@@ -204,10 +205,9 @@ async def _with_lines(conn: Connection, rows: Sequence[asyncpg.Record]) -> dict[
     ):
         lines[order_id].append(Line(*line))
     orders = {}
-    for *columns, shortages in rows:
-        order = Order(*columns)
-        short = [Shortage(*one) for one in json.loads(shortages or "[]")]
-        orders[order.id] = order._replace(shortages=short, lines=lines[order.id])
+    for id_, *columns, shortages in rows:
+        short = [Shortage(*one) for one in json.loads(shortages)] if shortages else ()
+        orders[id_] = Order(id_, *columns, shortages=short, lines=lines[id_])
     return orders
 
 

@@ -1,6 +1,6 @@
 """Stock on hand, and the part of it that orders hold. Owns the tables stock, holds and movements.
 
-Every writer locks shelves in the order of (sku, warehouse_id), so that no two of them wait for each other.
+Every writer names shelves in the order of (sku, warehouse_id), and they are locked so: see docs/decisions/0017.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
