@@ -207,7 +207,7 @@ async def _with_lines(conn: Connection, rows: Sequence[asyncpg.Record]) -> dict[
     orders = {}
     for id_, *columns, shortages in rows:
         short = [Shortage(*one) for one in json.loads(shortages)] if shortages else ()
-        orders[id_] = Order(id_, *columns, shortages=short, lines=lines[id_])
+        orders[id_] = Order._make((id_, *columns, short, lines[id_]))
     return orders
 
 
