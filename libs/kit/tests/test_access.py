@@ -71,6 +71,7 @@ class Things:
             return {1: 1}.get(thing_id)
 
         self.owned = {"thing_id": Owned(owner_of, lambda thing_id: NOT_FOUND(f"there is no thing {thing_id}"))}
+        self.full = {}
 
     def __getattr__(self, name):
         async def handle(request, call):
