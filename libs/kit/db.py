@@ -64,10 +64,8 @@ async def write(conn: Connection, *parts: Part) -> None:
 def _joined(*statements: str) -> str:
     named, arguments = [], 0
     for number, sql in enumerate(statements):
-        numbers = {int(found) for found in _ARGUMENT.findall(sql)}
-        shifted = _ARGUMENT.sub(partial(_shifted, arguments), sql)
-        named.append(f"part_{number} AS ({shifted})")
-        arguments += max(numbers)
+        named.append(f"part_{number} AS ({_ARGUMENT.sub(partial(_shifted, arguments), sql)})")
+        arguments += max(map(int, _ARGUMENT.findall(sql)))
     return f"WITH {', '.join(named)} SELECT"
 
 

@@ -144,14 +144,8 @@ async def _producer(kafka: str, *, is_idempotent: bool = True) -> AsyncIterator[
 
 async def prepare(conn: asyncpg.Connection) -> None:
     """Set up the relay's own session."""
-    await conn.execute(
-        """
-        -- A removal that a crash forgets is an event published again, which consumers expect: no need to wait for it.
-        SET synchronous_commit = off;
-        -- By what the planner sees when the table is empty, it would read and sort all of it for ever.
-        SET enable_seqscan = off
-        """
-    )
+    # A removal that a crash forgets is an event published again, which consumers expect: no need to wait for it.
+    await conn.execute("SET synchronous_commit = off")
 
 
 async def _forget_marked(conn: asyncpg.Connection) -> None:

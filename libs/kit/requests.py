@@ -64,7 +64,6 @@ async def once(
     async with db.transaction() as conn:
         if not call.has_request_id:
             return await effect(conn)
-        key, hash_now = (call.caller, call.request_id), body_hash(request)
         is_first = await conn.fetchval(
             """
             INSERT INTO requests (caller, method, request_id, body_hash, expires_at)
@@ -75,15 +74,12 @@ async def once(
             call.caller,
             call.method,
             call.request_id,
-            hash_now,
+            body_hash(request),
             keep_s,
         )
         if not is_first:
-            answer = (await known_many(conn, call.method, [key]))[key].told(call.request_id, hash_now)
-            if isinstance(answer, Error):
-                raise answer
-            kind: type[M] = call.answer_type
-            return kind.FromString(answer)
+            repeated: M = await stored(conn, call, request)
+            return repeated
         made = await effect(conn)
         await conn.execute(
             """
@@ -99,7 +95,7 @@ async def once(
         return made
 
 
-async def stored(conn: Connection, call: Call, request: Message) -> Any | None:
+async def stored(conn: Connection, call: Call, request: Message) -> Any:
     """Give the stored answer of a request that came before, else None.
 
     For a call that asks others before its transaction: its repeat needs nobody.
@@ -109,22 +105,14 @@ async def stored(conn: Connection, call: Call, request: Message) -> Any | None:
     """
     if not call.has_request_id:
         return None
-    row = await conn.fetchrow(
-        """
-        SELECT body_hash, answer
-          FROM requests
-         WHERE method = $1
-           AND (caller, request_id) = ($2, $3)
-        """,
-        call.method,
-        call.caller,
-        call.request_id,
-    )
-    if row is None:
+    key = (call.caller, call.request_id)
+    then = (await known_many(conn, call.method, [key])).get(key)
+    if then is None:
         return None
-    if row["body_hash"] != body_hash(request):
-        raise reused(call.request_id)
-    return call.answer_type.FromString(row["answer"])
+    told = then.told(call.request_id, body_hash(request))
+    if isinstance(told, Error):
+        raise told
+    return call.answer_type.FromString(told)
 
 
 async def known_many(conn: Connection, method: str, keys: Collection[Key]) -> dict[Key, Known]:

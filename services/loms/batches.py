@@ -31,15 +31,18 @@ ALONE_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Batching:
-    """How big batches may be, and how many callers may wait for one; see `Batcher`."""
+    """How callers are put together.
+
+    Args:
+        batch_max: most in one batch.
+        queue_max: most that wait for a batch; who comes then is refused at once.
+        pause_s: how long a batch of several is followed by none. Where a call costs the door more than the database,
+            batches stay small without it, and each commit serves few.
+    """
 
     batch_max: int
     queue_max: int
     pause_s: float = 0.0
-
-    def batcher(self, run: Callable[[list[Asked]], Awaitable[Sequence[Answer | Error]]]) -> "Batcher[Asked, Answer]":
-        """A batcher of these sizes."""
-        return Batcher(run, batch_max=self.batch_max, queue_max=self.queue_max, pause_s=self.pause_s)
 
 
 class Batcher(Generic[Asked, Answer]):
@@ -47,30 +50,17 @@ class Batcher(Generic[Asked, Answer]):
 
     Args:
         run: does a whole batch, whole or not at all; an answer for each, or the error that its caller is told.
-        batch_max: most in one batch.
-        queue_max: most that wait for a batch; who comes then is refused at once.
-        pause_s: how long a batch of several is followed by none. Where a call costs the door more than the database,
-            batches stay small without it, and each commit serves few.
     """
 
-    def __init__(
-        self,
-        run: Callable[[list[Asked]], Awaitable[Sequence[Answer | Error]]],
-        *,
-        batch_max: int,
-        queue_max: int,
-        pause_s: float = 0.0,
-    ):
+    def __init__(self, run: Callable[[list[Asked]], Awaitable[Sequence[Answer | Error]]], batching: Batching):
         self._run = run
-        self._batch_max = batch_max
-        self._queue_max = queue_max
-        self._pause_s = pause_s
+        self._batching = batching
         self._queue: deque[_Waiting[Asked, Answer]] = deque()
         self._flight: asyncio.Task[None] | None = None
 
     def is_full(self) -> bool:
         """Whether a caller would be refused now."""
-        return len(self._queue) >= self._queue_max
+        return len(self._queue) >= self._batching.queue_max
 
     async def ask(self, asked: Asked) -> Answer:
         """Wait for the answer. Who gives up while queued is dropped; a batch in flight goes on without its callers.
@@ -91,14 +81,14 @@ class Batcher(Generic[Asked, Answer]):
         try:
             while batch := self._next():
                 await self._serve(batch)
-                if self._pause_s and len(batch) > 1:
-                    await asyncio.sleep(self._pause_s)
+                if self._batching.pause_s and len(batch) > 1:
+                    await asyncio.sleep(self._batching.pause_s)
         finally:
             self._flight = None
 
     def _next(self) -> list[_Waiting[Asked, Answer]]:
         batch: list[_Waiting[Asked, Answer]] = []
-        while self._queue and len(batch) < self._batch_max:
+        while self._queue and len(batch) < self._batching.batch_max:
             waiting = self._queue.popleft()
             if not waiting[1].done():
                 batch.append(waiting)

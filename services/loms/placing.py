@@ -40,7 +40,6 @@ class Placed(NamedTuple):
 
     order: Order
     holds: Sequence[stock.Hold]
-    actor: str
     answer: loms_pb2.CreateOrderResponse
 
 
@@ -113,7 +112,9 @@ async def _create(
         requests.part(METHOD, {wanted.key: wanted.body_hash for wanted in fresh}, made, keep_s=None),
         *stock.hold_parts([hold for one in placed for hold in one.holds]),
         *orders.insert_parts([one.order for one in placed]),
-        *history.parts([orders.change(one.order, None, one.actor) for one in placed]),
+        *history.parts(
+            [orders.change(one.order, None, wanted.caller) for wanted, one in zip(fresh, placed, strict=True)]
+        ),
     )
     return made
 
@@ -159,7 +160,7 @@ def place(fresh: Sequence[Wanted], look: Look, pay_by: datetime) -> list[Placed]
             shortages=_shortages(items, left) if parts is None else (),
             lines=wanted.lines,
         )
-        placed.append(Placed(order, _take(id_, parts or {}, left), wanted.caller, _created(order)))
+        placed.append(Placed(order, _take(id_, parts or {}, left), _created(order)))
     return placed
 
 

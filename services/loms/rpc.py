@@ -23,12 +23,12 @@ class Loms:
         self.db = db
         self.positions_max = positions_max
         place = partial(placing.create_many, db, pay_within_s=pay_within_s)
-        self.creating: Batcher[placing.Wanted, loms_pb2.CreateOrderResponse] = batching.batcher(place)
-        self.paying: Batcher[changes.Asked, None] = batching.batcher(partial(changes.pay_many, db))
-        self.cancelling: Batcher[changes.Asked, None] = batching.batcher(partial(changes.cancel_many, db))
-        self.reading: Batcher[int, orders.Order] = batching.batcher(partial(orders.get_many, db))
-        self.stocks: Batcher[int, list[tuple[int, int]]] = batching.batcher(partial(stock.free_of, db))
-        owners: Batcher[int, int | None] = batching.batcher(partial(orders.owners, db))
+        self.creating: Batcher[placing.Wanted, loms_pb2.CreateOrderResponse] = Batcher(place, batching)
+        self.paying: Batcher[changes.Asked, None] = Batcher(partial(changes.pay_many, db), batching)
+        self.cancelling: Batcher[changes.Asked, None] = Batcher(partial(changes.cancel_many, db), batching)
+        self.reading: Batcher[int, orders.Order] = Batcher(partial(orders.get_many, db), batching)
+        self.stocks: Batcher[int, list[tuple[int, int]]] = Batcher(partial(stock.free_of, db), batching)
+        owners: Batcher[int, int | None] = Batcher(partial(orders.owners, db), batching)
         self.owned = {"order_id": Owned(owners.ask, no_order)}
         self.full = {
             "CreateOrder": self.creating.is_full,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import asyncpg
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from deploy.native import broker, keys, stack
@@ -113,7 +112,7 @@ async def broker_consumer(kafka: str) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.stop()
 
 
-_WAITING = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+_WAITING = "SELECT count(*) FROM outbox"
 
 
 class Stand:
@@ -181,9 +180,7 @@ class Stand:
                 return TOPIC in await client.list_topics()
 
             await until(names, False)
-            # Stamped by the broker: what is late in the topic is late for its readers.
-            stamped = {"message.timestamp.type": "LogAppendTime"}
-            await client.create_topics([NewTopic(TOPIC, TOPICS[TOPIC], 1, topic_configs=stamped)])
+        await broker.make_topics(self.shop.kafka, {TOPIC: TOPICS[TOPIC]})
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ from kit import db
 from kit.settings import read
 from loms import placing
 from loms.__main__ import MIGRATIONS
-from loms.batches import Batcher
+from loms.batches import Batcher, Batching
 from loms.history import Line
 from loms.settings import Settings
 from tests.bench.goods import LINES, SKUS
@@ -33,7 +33,7 @@ async def measure(callers: int, seconds: float, warm_s: float) -> dict[str, floa
     async with db.connect(settings, MIGRATIONS, "bench") as database:
         create_many = partial(placing.create_many, database, pay_within_s=settings.payment_timeout_s)
         batcher: Batcher[placing.Wanted, loms_pb2.CreateOrderResponse] = Batcher(
-            create_many, batch_max=settings.batch_max, queue_max=settings.queue_max
+            create_many, Batching(batch_max=settings.batch_max, queue_max=settings.queue_max)
         )
         made = 0
         ends_at = 0.0

@@ -50,7 +50,7 @@ async def queued(batcher, counter, *asked):
 async def test_who_comes_alone_is_served_alone_and_at_once():
     """No timer: a batch of one."""
     counter = Counter()
-    batcher = Batcher(counter.run, batch_max=8, queue_max=8)
+    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=8))
     assert [1, 2] == [await batcher.ask(1), await batcher.ask(2)]
     assert [[1], [2]] == counter.batches
 
@@ -58,7 +58,7 @@ async def test_who_comes_alone_is_served_alone_and_at_once():
 async def test_who_comes_meanwhile_forms_the_next_batch():
     """In order of arrival, and no batch is bigger than it may be."""
     counter = Counter()
-    batcher = Batcher(counter.run, batch_max=3, queue_max=8)
+    batcher = Batcher(counter.run, Batching(batch_max=3, queue_max=8))
     first, tasks = await queued(batcher, counter, 1, 2, 3, 4)
     counter.gate.set()
     assert ["first", 1, 2, 3, 4] == await asyncio.gather(first, *tasks)
@@ -68,7 +68,7 @@ async def test_who_comes_meanwhile_forms_the_next_batch():
 async def test_an_error_is_its_callers_alone():
     """One of a batch is answered with an error; a failure of the batch makes each run alone."""
     counter = Counter()
-    batcher = Batcher(counter.run, batch_max=8, queue_max=8)
+    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=8))
     first, tasks = await queued(batcher, counter, 1, "none", 2, "poison", 3)
     counter.gate.set()
     await first
@@ -82,7 +82,7 @@ async def test_an_error_is_its_callers_alone():
 async def test_a_database_that_is_away_is_asked_once_more_and_not_for_each():
     """All of the batch are told so."""
     counter = Counter()
-    batcher = Batcher(counter.run, batch_max=8, queue_max=8)
+    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=8))
     first, tasks = await queued(batcher, counter, "lost", 1, 2)
     counter.gate.set()
     await first
@@ -94,7 +94,7 @@ async def test_a_database_that_is_away_is_asked_once_more_and_not_for_each():
 async def test_who_gives_up_while_queued_is_dropped():
     """And who gives up in flight does not take the batch along."""
     counter = Counter()
-    batcher = Batcher(counter.run, batch_max=8, queue_max=8)
+    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=8))
     first, tasks = await queued(batcher, counter, 1, 2, 3)
     first.cancel()
     tasks[1].cancel()
@@ -107,7 +107,7 @@ async def test_who_gives_up_while_queued_is_dropped():
 async def test_a_full_queue_refuses_at_once():
     """With the time after which to come again; who waits is served."""
     counter = Counter()
-    batcher = Batcher(counter.run, batch_max=8, queue_max=2)
+    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=2))
     first, tasks = await queued(batcher, counter, 1, 2)
     with pytest.raises(Error) as told:
         await batcher.ask(3)
