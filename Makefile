@@ -1,5 +1,6 @@
 # Python 3.11 and make are all that is needed; `make help` lists what there is.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# What .venv is made of; where it is empty, install.sh chooses.
+PYTHON ?=
 RUN := .venv/bin/python
 NATIVE := $(RUN) -m deploy.native
 
