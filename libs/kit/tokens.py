@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import aiohttp
 import structlog
-from cachetools import TTLCache
 from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import ECKey, KeySet
@@ -59,7 +58,7 @@ class Principal:
     @property
     def is_service(self) -> bool:
         """Whether one of our services calls."""
-        return self.user is None and self != ANONYMOUS
+        return self.user is None and self.name != ANONYMOUS.name
 
 
 ANONYMOUS = Principal("anonymous")
@@ -173,7 +172,8 @@ class Verifier:
         self._services = {key.kid: (service, key) for service, keys in services.items() for key in keys.keys}
         self._person_claims = _claims(iss=PERSON_ISSUER, aud=PERSON_AUDIENCE)
         self._service_claims = {service: _claims(iss=service, sub=service, aud=name) for service in services}
-        self._seen: TTLCache[str, tuple[Principal, float]] = TTLCache(REMEMBERED, REMEMBERED_S)
+        # Token -> for whom it speaks, and until when that may be said without another look; the oldest first.
+        self._seen: dict[str, tuple[Principal, float]] = {}
 
     async def principal(self, token: str) -> Principal:
         """For whom a token speaks.
@@ -181,19 +181,22 @@ class Verifier:
         Raises:
             Error: TOKEN_INVALID, TOKEN_EXPIRED; PEER_UNAVAILABLE where identity cannot be asked for its keys.
         """
-        seen = self._seen.get(token)
-        if seen is None:
-            try:
-                seen = await self._verified(token)
-            except ExpiredTokenError:
-                raise _expired() from None
-            # What a token may hold is without end: bytes that are no text, a header that is a list, JSON of any depth.
-            except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
-                raise _invalid() from None
-            self._seen[token] = seen
-        principal, expires_at = seen
-        if time.time() >= expires_at:
+        now = time.time()
+        if (seen := self._seen.get(token)) and now < seen[1]:
+            return seen[0]
+        try:
+            principal, expires_at = await self._verified(token)
+        except ExpiredTokenError:
+            raise _expired() from None
+        # What a token may hold is without end: bytes that are no text, a header that is a list, JSON of any depth.
+        except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
+            raise _invalid() from None
+        if now >= expires_at:
             raise _expired()
+        self._seen.pop(token, None)
+        if len(self._seen) >= REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        self._seen[token] = principal, min(expires_at, now + REMEMBERED_S)
         return principal
 
     async def _verified(self, token: str) -> tuple[Principal, float]:
