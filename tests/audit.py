@@ -22,6 +22,12 @@ _WAITING = """
       FROM outbox
 """
 
+# Joined to orders: their lines as rows, numbered as they stand.
+_LINES = """
+    LATERAL (SELECT (line -> 0)::bigint AS sku, (line -> 1)::int AS units, (line -> 3)::bigint AS price, position
+               FROM jsonb_array_elements(lines) WITH ORDINALITY AS element (line, position)) AS line
+"""
+
 # Each is a query for what breaks it.
 _INVARIANTS = {
     "0 <= reserved <= on_hand": """
@@ -77,13 +83,32 @@ _INVARIANTS = {
                    WHEN 'cancelled' THEN holds.state IN ('voided', 'expired')
                    ELSE false END
     """,
-    "an order holds what its lines say, a failed one nothing": """
-        SELECT order_items.order_id, sku, order_items.count, sum(holds.count) AS held
-          FROM order_items
-          JOIN orders ON orders.id = order_items.order_id
-          LEFT JOIN holds USING (order_id, sku)
-         GROUP BY orders.id, order_items.order_id, sku, order_items.count
-        HAVING coalesce(sum(holds.count), 0) <> CASE orders.status WHEN 'failed' THEN 0 ELSE order_items.count END
+    "an order holds what its lines say, a failed one nothing": f"""
+        SELECT order_id, sku, line.units, held.units AS held
+          FROM (SELECT orders.id AS order_id, sku, CASE status WHEN 'failed' THEN NULL ELSE units END AS units
+                  FROM orders, {_LINES}) AS line
+          FULL JOIN (SELECT order_id, sku, sum(count) AS units
+                       FROM holds
+                      GROUP BY order_id, sku) AS held USING (order_id, sku)
+         WHERE line.units IS DISTINCT FROM held.units
+    """,
+    "an order has lines, each sku once, in order of sku": f"""
+        SELECT id, skus
+          FROM (SELECT orders.id, array_agg(sku ORDER BY position) AS skus
+                  FROM orders
+                  LEFT JOIN {_LINES} ON true
+                 GROUP BY orders.id) AS ordered
+         WHERE skus IS DISTINCT FROM ARRAY(
+               SELECT DISTINCT sku
+                 FROM unnest(skus) AS sku
+                WHERE sku IS NOT NULL
+                ORDER BY sku)
+    """,
+    "a total is the sum of its lines": f"""
+        SELECT orders.id, total_price, sum(units * price)
+          FROM orders, {_LINES}
+         GROUP BY orders.id
+        HAVING total_price <> sum(units * price)
     """,
     "what was posted is what was sold, once": """
         SELECT holds.order_id, sku, warehouse_id, holds.count, sold.delta
@@ -98,11 +123,9 @@ _INVARIANTS = {
          WHERE order_history.reason = 'not paid in time'
            AND at < pay_by
     """,
-    "every line, change, hold and movement has its order": """
+    "every change, hold and movement has its order": """
         SELECT *
-          FROM (SELECT 'line' AS what, order_id FROM order_items
-                 UNION ALL
-                SELECT 'change', order_id FROM order_history
+          FROM (SELECT 'change' AS what, order_id FROM order_history
                  UNION ALL
                 SELECT 'hold', order_id FROM holds
                  UNION ALL
@@ -190,10 +213,7 @@ async def _changes(conn: asyncpg.Connection) -> dict[tuple[int, int], tuple[Any,
     rows = await conn.fetch(
         """
         SELECT order_id, history.version, history.previous_status, history.status, history.reason, actor, at,
-               user_id, total_price, currency,
-               coalesce((SELECT array_agg(ARRAY[sku::text, count::text, name, price::text] ORDER BY sku)
-                           FROM order_items
-                          WHERE order_items.order_id = history.order_id), '{}') AS lines
+               user_id, total_price, currency, lines
           FROM order_history AS history
           JOIN orders ON orders.id = order_id
         """
@@ -208,7 +228,7 @@ async def _changes(conn: asyncpg.Connection) -> dict[tuple[int, int], tuple[Any,
             row["user_id"],
             row["total_price"],
             row["currency"],
-            [tuple(line) for line in row["lines"]],
+            json.loads(row["lines"]),
         )
         for row in rows
     }
@@ -220,10 +240,7 @@ def _said(event: dict[str, Any]) -> tuple[Any, ...]:
         *(event[name] for name in ("previousStatus", "status", "reason", "actor")),
         datetime.fromisoformat(event["at"]),
         *(event[name] for name in ("user", "totalPrice", "currency")),
-        sorted(
-            ((str(line["sku"]), str(line["count"]), line["name"], str(line["price"])) for line in event["items"]),
-            key=lambda line: int(line[0]),
-        ),
+        [[line[name] for name in ("sku", "count", "name", "price")] for line in event["items"]],
     )
 
 

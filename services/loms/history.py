@@ -1,7 +1,8 @@
 """Every change of an order, and its event. Owns the table order_history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,13 +42,16 @@ class Change(NamedTuple):
 
 
 def parts(changes: Sequence[Change]) -> list[Part]:
-    """Write changes of locked (or just made) orders, and their events."""
+    """Write changes of locked (or just made) orders, which happened at one moment, and their events."""
+    (at,) = {change.at for change in changes}
+    times = {time: to_timestamp(time) for time in {at, *(change.pay_by for change in changes)}}
     return [
         Part(
             """
             INSERT INTO order_history (order_id, version, previous_status, status, reason, actor, at)
-            SELECT *
-              FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+            SELECT order_id, version, previous_status, status, reason, actor, $7
+              FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[])
+                   AS change (order_id, version, previous_status, status, reason, actor)
             """,
             (
                 [change.order_id for change in changes],
@@ -56,10 +60,10 @@ def parts(changes: Sequence[Change]) -> list[Part]:
                 [change.status for change in changes],
                 [change.reason for change in changes],
                 [change.actor for change in changes],
-                [change.at for change in changes],
+                at,
             ),
         ),
-        outbox.part(STATUS_TOPIC, [(str(change.order_id), _event(change)) for change in changes]),
+        outbox.part(STATUS_TOPIC, [(str(change.order_id), _event(change, times)) for change in changes]),
     ]
 
 
@@ -76,9 +80,11 @@ async def of_order(db: Database, order_id: int) -> list[Any]:
     )
 
 
-def to_enum(status: str | None) -> str:
-    """The contract's name for the word that the database keeps; UNSPECIFIED for none."""
-    return f"ORDER_STATUS_{(status or 'unspecified').upper()}"
+@cache
+def to_enum(status: str | None) -> loms_pb2.OrderStatus:
+    """The contract's value for the word that the database keeps; UNSPECIFIED for none."""
+    value: loms_pb2.OrderStatus = getattr(loms_pb2, f"ORDER_STATUS_{(status or 'unspecified').upper()}")
+    return value
 
 
 def to_timestamp(at: datetime | None) -> Timestamp | None:
@@ -96,7 +102,7 @@ def from_enum(status: loms_pb2.OrderStatus) -> str | None:
     return loms_pb2.OrderStatus.Name(status).removeprefix("ORDER_STATUS_").lower()
 
 
-def _event(change: Change) -> events_pb2.OrderStatusChanged:
+def _event(change: Change, times: Mapping[datetime | None, Timestamp | None]) -> events_pb2.OrderStatusChanged:
     return events_pb2.OrderStatusChanged(
         order_id=change.order_id,
         version=change.version,
@@ -105,8 +111,8 @@ def _event(change: Change) -> events_pb2.OrderStatusChanged:
         status=to_enum(change.status),
         reason=change.reason,
         actor=change.actor,
-        at=to_timestamp(change.at),
-        pay_by=to_timestamp(change.pay_by),
+        at=times[change.at],
+        pay_by=times[change.pay_by],
         items=[
             events_pb2.OrderLine(sku=line.sku, count=line.units, name=line.name, price=line.price)
             for line in change.lines

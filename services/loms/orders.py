@@ -1,4 +1,4 @@
-"""Orders and their lines as they are kept. Owns the tables orders and order_items.
+"""Orders as they are kept, each with its lines. Owns the table orders.
 
 Locks are taken in one order: orders by id; then, by the one statement that writes, request keys and shelves by
 (sku, warehouse_id). Where two cross nevertheless, the one that PostgreSQL ends goes again (`batches.py`).
@@ -44,46 +44,43 @@ class Order(NamedTuple):
     lines: Sequence[Line] = ()
 
 
-_COLUMNS = "id, user_id, status, version, reason, total_price, currency, created_at, updated_at, pay_by, shortages"
+_COLUMNS = """id, user_id, status, version, reason, total_price, currency, created_at, updated_at, pay_by,
+               shortages, lines"""
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make one for each
 
 
 def insert_parts(orders: Sequence[Order]) -> list[Part]:
-    """Write orders that were made at one moment, with their lines."""
-    lines = [(order.id, *line) for order in orders for line in order.lines]
-    return [
-        Part(
-            """
-            INSERT INTO orders (id, user_id, status, reason, total_price, currency, shortages,
-                                created_at, updated_at, pay_by)
-            SELECT id, user_id, status, reason, total_price, currency, shortages::jsonb, $8, $8, pay_by
-              FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                          $9::timestamptz[])
-                   AS placed (id, user_id, status, reason, total_price, currency, shortages, pay_by)
-            """,
-            (
-                [order.id for order in orders],
-                [order.user for order in orders],
-                [order.status for order in orders],
-                [order.reason for order in orders],
-                [order.total_price for order in orders],
-                [order.currency for order in orders],
-                [json.dumps(order.shortages) if order.shortages else None for order in orders],
-                orders[0].created_at,
-                [order.pay_by for order in orders],
-            ),
+    """Write new orders, at version 1."""
+    # What many share goes as one value: each element of an array takes time, a point in time most.
+    alike: dict[tuple[object, ...], list[Order]] = {}
+    for order in orders:
+        alike.setdefault((order.status, order.reason, order.created_at, order.pay_by), []).append(order)
+    return [_insert_part(some, *shared) for shared, some in alike.items()]
+
+
+def _insert_part(orders: Sequence[Order], *shared: object) -> Part:
+    return Part(
+        """
+        INSERT INTO orders (id, user_id, total_price, currency, lines, shortages,
+                            status, reason, created_at, updated_at, pay_by)
+        SELECT id, user_id, total_price, currency, lines, shortages, $7, $8, $9, $9, $10
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::jsonb[], $6::jsonb[])
+               AS placed (id, user_id, total_price, currency, lines, shortages)
+        """,
+        (
+            [order.id for order in orders],
+            [order.user for order in orders],
+            [order.total_price for order in orders],
+            [order.currency for order in orders],
+            [_to_json(order.lines) for order in orders],
+            [_to_json(order.shortages) if order.shortages else None for order in orders],
+            *shared,
         ),
-        Part(
-            """
-            INSERT INTO order_items (order_id, sku, count, name, price)
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::bigint[])
-            """,
-            list(zip(*lines, strict=True)),
-        ),
-    ]
+    )
 
 
 async def lock(conn: Connection, order_ids: Sequence[int]) -> dict[int, Order]:
-    """Lock those of these orders that there are, until the transaction ends; return them by id, with their lines."""
+    """Lock those of these orders that there are, until the transaction ends; return them by id."""
     rows = await conn.fetch(
         f"""
         SELECT {_COLUMNS}
@@ -94,11 +91,11 @@ async def lock(conn: Connection, order_ids: Sequence[int]) -> dict[int, Order]:
         """,  # noqa: S608  # only constants
         order_ids,
     )
-    return await _with_lines(conn, rows)
+    return _orders(rows)
 
 
 async def lock_overdue(conn: Connection, limit: int) -> dict[int, Order]:
-    """Lock orders that were not paid in time and that nobody else has locked; return them by id, with their lines."""
+    """Lock orders that were not paid in time and that nobody else has locked; return them by id."""
     rows = await conn.fetch(
         f"""
         SELECT {_COLUMNS}
@@ -111,40 +108,39 @@ async def lock_overdue(conn: Connection, limit: int) -> dict[int, Order]:
         """,  # noqa: S608  # only constants
         limit,
     )
-    return await _with_lines(conn, rows)
+    return _orders(rows)
 
 
 def update_part(orders: Sequence[Order]) -> Part:
-    """Write the status, version, reason and time of change of locked orders."""
+    """Write the status, version, reason and time of change of locked orders; status and time are the same for all."""
+    ((status, at),) = {(order.status, order.updated_at) for order in orders}
     return Part(
         """
         UPDATE orders
-           SET status = changed.status,
+           SET status = $4,
                version = changed.version,
                reason = changed.reason,
-               updated_at = changed.at
-          FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::timestamptz[])
-               AS changed (id, status, version, reason, at)
+               updated_at = $5
+          FROM unnest($1::bigint[], $2::int[], $3::text[]) AS changed (id, version, reason)
          WHERE orders.id = changed.id
         """,
         (
             [order.id for order in orders],
-            [order.status for order in orders],
             [order.version for order in orders],
             [order.reason for order in orders],
-            [order.updated_at for order in orders],
+            status,
+            at,
         ),
     )
 
 
 async def get_many(db: Database, order_ids: Sequence[int]) -> list[Order | Error]:
     """Each of these orders; ORDER_NOT_FOUND for one that there is not."""
-    async with db.pool.acquire() as conn:
-        rows = await conn.fetch(
-            f"SELECT {_COLUMNS} FROM orders WHERE id = ANY($1::bigint[])",  # noqa: S608  # only constants
-            order_ids,
-        )
-        found = await _with_lines(conn, rows)
+    rows = await db.pool.fetch(
+        f"SELECT {_COLUMNS} FROM orders WHERE id = ANY($1::bigint[])",  # noqa: S608  # only constants
+        order_ids,
+    )
+    found = _orders(rows)
     return [found.get(order_id) or no_order(order_id) for order_id in order_ids]
 
 
@@ -157,23 +153,22 @@ async def owners(db: Database, order_ids: Sequence[int]) -> list[int | None]:
 
 async def of_user(db: Database, user: int, *, status: str | None, before: int | None, limit: int) -> list[Order]:
     """A user's orders with an id below `before`, the newest first."""
-    async with db.pool.acquire() as conn:
-        rows = await conn.fetch(
-            f"""
-            SELECT {_COLUMNS}
-              FROM orders
-             WHERE user_id = $1
-               AND ($2::text IS NULL OR status = $2)
-               AND ($3::bigint IS NULL OR id < $3)
-             ORDER BY id DESC
-             LIMIT $4
-            """,  # noqa: S608  # only constants
-            user,
-            status,
-            before,
-            limit,
-        )
-        return list((await _with_lines(conn, rows)).values())
+    rows = await db.pool.fetch(
+        f"""
+        SELECT {_COLUMNS}
+          FROM orders
+         WHERE user_id = $1
+           AND ($2::text IS NULL OR status = $2)
+           AND ($3::bigint IS NULL OR id < $3)
+         ORDER BY id DESC
+         LIMIT $4
+        """,  # noqa: S608  # only constants
+        user,
+        status,
+        before,
+        limit,
+    )
+    return list(_orders(rows).values())
 
 
 async def overdue(db: Database) -> int:
@@ -189,25 +184,12 @@ async def overdue(db: Database) -> int:
     return count
 
 
-async def _with_lines(conn: Connection, rows: Sequence[asyncpg.Record]) -> dict[int, Order]:
+def _orders(rows: Sequence[asyncpg.Record]) -> dict[int, Order]:
     """Orders by id, in the order of the rows."""
-    if not rows:
-        return {}
-    lines: dict[int, list[Line]] = {row["id"]: [] for row in rows}
-    for order_id, *line in await conn.fetch(
-        """
-        SELECT order_id, sku, count, name, price
-          FROM order_items
-         WHERE order_id = ANY($1::bigint[])
-         ORDER BY order_id, sku
-        """,
-        list(lines),
-    ):
-        lines[order_id].append(Line(*line))
     orders = {}
-    for id_, *columns, shortages in rows:
+    for id_, *columns, shortages, lines in rows:
         short = [Shortage(*one) for one in json.loads(shortages)] if shortages else ()
-        orders[id_] = Order._make((id_, *columns, short, lines[id_]))
+        orders[id_] = Order._make((id_, *columns, short, [Line(*one) for one in json.loads(lines)]))
     return orders
 
 

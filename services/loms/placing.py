@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from abacus.loms.v1 import loms_pb2
 from kit import requests
@@ -142,6 +143,7 @@ async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> Loo
 def place(fresh: Sequence[Wanted], look: Look, pay_by: datetime) -> list[Placed]:
     """Give each in order of arrival all that it wants, or nothing."""
     left = look.free
+    told_pay_by = history.to_timestamp(pay_by)
     placed = []
     for id_, wanted in zip(look.ids, fresh, strict=True):
         items = {line.sku: line.units for line in wanted.lines}
@@ -160,7 +162,7 @@ def place(fresh: Sequence[Wanted], look: Look, pay_by: datetime) -> list[Placed]
             shortages=_shortages(items, left) if parts is None else (),
             lines=wanted.lines,
         )
-        placed.append(Placed(order, _take(id_, parts or {}, left), _created(order)))
+        placed.append(Placed(order, _take(id_, parts or {}, left), _created(order, told_pay_by)))
     return placed
 
 
@@ -175,10 +177,10 @@ def _shortages(items: Mapping[int, int], left: Mapping[int, Mapping[int, int]]) 
     return [Shortage(sku, units, available[sku]) for sku, units in items.items() if available[sku] < units]
 
 
-def _created(order: Order) -> loms_pb2.CreateOrderResponse:
+def _created(order: Order, pay_by: Timestamp | None) -> loms_pb2.CreateOrderResponse:
     return loms_pb2.CreateOrderResponse(
         order_id=order.id,
         status=history.to_enum(order.status),
         shortages=orders.to_shortages(order.shortages),
-        pay_by=history.to_timestamp(order.pay_by),
+        pay_by=pay_by if order.pay_by else None,
     )

@@ -20,6 +20,11 @@ _RECEIVED = """
 # Each statement makes one table of the orders 1..$1; line n of order i is sku 1 + (i * 3 + n) % 10,000 in a warehouse
 # by turns. Those in the past were created and cancelled, those in the present wait for a payment that is late.
 _CREATED = "timestamptz '2026-01-01' + i * interval '1 s'"
+_LINES = f"""
+    (SELECT jsonb_agg(jsonb_build_array(sku, 1, '', 0) ORDER BY sku)
+       FROM (SELECT 1 + (i * {LINES} + line) % {SKUS} AS sku
+               FROM generate_series(1, {LINES}) AS line) AS line)
+"""
 _PAST = (
     """
     INSERT INTO requests (caller, method, request_id, body_hash, answer)
@@ -28,9 +33,10 @@ _PAST = (
       FROM generate_series(1, $1::bigint) AS i
     """,
     f"""
-    INSERT INTO orders (id, user_id, status, version, reason, total_price, currency, created_at, updated_at, pay_by)
-    SELECT i, 1 + i % 100000, 'cancelled', 2, 'changed my mind', 0, 'RUB', {_CREATED}, {_CREATED} + interval '5 s',
-           {_CREATED} + interval '600 s'
+    INSERT INTO orders (id, user_id, status, version, reason, total_price, currency, lines,
+                        created_at, updated_at, pay_by)
+    SELECT i, 1 + i % 100000, 'cancelled', 2, 'changed my mind', 0, 'RUB', {_LINES},
+           {_CREATED}, {_CREATED} + interval '5 s', {_CREATED} + interval '600 s'
       FROM generate_series(1, $1::bigint) AS i
     """,
     f"""
@@ -45,8 +51,9 @@ _PAST = (
 )  # fmt: skip
 _LATE = (
     f"""
-    INSERT INTO orders (id, user_id, status, total_price, currency, created_at, updated_at, pay_by)
-    SELECT i, 1 + i % 100000, 'awaiting_payment', 0, 'RUB', {_CREATED}, {_CREATED}, {_CREATED} + interval '600 s'
+    INSERT INTO orders (id, user_id, status, total_price, currency, lines, created_at, updated_at, pay_by)
+    SELECT i, 1 + i % 100000, 'awaiting_payment', 0, 'RUB', {_LINES},
+           {_CREATED}, {_CREATED}, {_CREATED} + interval '600 s'
       FROM generate_series(1, $1::bigint) AS i
     """,
     f"""
@@ -65,11 +72,6 @@ _LATE = (
        AND 0 < $1::bigint
     """,
 )  # fmt: skip
-_LINES = f"""
-    INSERT INTO order_items (order_id, sku, count)
-    SELECT i, 1 + (i * {LINES} + line) % {SKUS}, 1
-      FROM generate_series(1, $1::bigint) AS i, generate_series(1, {LINES}) AS line
-"""
 _HOLDS = f"""
     INSERT INTO holds (order_id, sku, warehouse_id, count, state)
     SELECT i, 1 + (i * {LINES} + line) % {SKUS}, 1 + i % {WAREHOUSES}, 1, $2
@@ -109,7 +111,6 @@ async def late_orders(conn: asyncpg.Connection, count: int) -> None:
 
 async def _fill_orders(conn: asyncpg.Connection, count: int, statements: tuple[str, ...], state: str) -> None:
     await conn.execute("SET session_replication_role = replica")  # foreign keys, where there are any
-    await conn.execute(_LINES, count, timeout=None)
     await conn.execute(_HOLDS, count, state, timeout=None)
     for statement in statements:
         await conn.execute(statement, count, timeout=None)

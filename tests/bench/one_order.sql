@@ -80,13 +80,12 @@ BEGIN
           FROM unnest(p_skus) AS wanted (sku);
     END IF;
 
-    INSERT INTO orders (id, user_id, status, reason, total_price, currency, shortages, created_at, updated_at, pay_by)
+    INSERT INTO orders (id, user_id, status, reason, total_price, currency, lines, shortages,
+                        created_at, updated_at, pay_by)
     VALUES (v_id, p_user, v_status, CASE v_status WHEN 'failed' THEN 'out of stock' ELSE '' END, 0, 'RUB',
+            ('[[' || array_to_string(p_skus, ',1,"",0],[') || ',1,"",0]]')::jsonb,
             CASE v_status WHEN 'failed' THEN to_jsonb(p_skus) END,
             v_at, v_at, CASE v_status WHEN 'failed' THEN NULL ELSE v_pay_by END);
-    INSERT INTO order_items (order_id, sku, count)
-    SELECT v_id, sku, 1
-      FROM unnest(p_skus) AS wanted (sku);
     INSERT INTO order_history (order_id, version, previous_status, status, reason, actor, at)
     VALUES (v_id, 1, NULL, v_status, CASE v_status WHEN 'failed' THEN 'out of stock' ELSE '' END, 'bench', v_at);
     INSERT INTO outbox (topic, key, type, payload)

@@ -31,7 +31,9 @@ def test_the_document_names_every_status():
     """Each status has its enum and its words."""
     statuses = set(life.TRANSITIONS.values())
     assert statuses == {row[0] for row in rows("Statuses")}
-    assert {history.to_enum(status) for status in statuses} == {row[1] for row in rows("Statuses")}
+    assert {loms_pb2.OrderStatus.Name(history.to_enum(status)) for status in statuses} == {
+        row[1] for row in rows("Statuses")
+    }
 
 
 def test_every_status_is_in_the_contract():
