@@ -121,9 +121,13 @@ async def _create(
 
 
 async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> Look:
-    ((at, ids, *shelves),) = await conn.fetch(
+    # Drawing ids is logged, and a look of its own would wait for the disk until that is kept. It need not: the commit
+    # of the orders that bear them stands later in the same log.
+    commit = "NULL" if lock else "set_config('synchronous_commit', 'off', true)"
+    ((_, at, ids, *shelves),) = await conn.fetch(
         f"""
-        SELECT clock_timestamp(),
+        SELECT {commit},
+               clock_timestamp(),
                ARRAY(SELECT nextval('orders_id_seq') FROM generate_series(1, $2)),
                array_agg(sku), array_agg(warehouse_id), array_agg(free)
           FROM (SELECT sku, warehouse_id, on_hand - reserved AS free
