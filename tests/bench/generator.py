@@ -13,7 +13,7 @@ from tests.bench.callers import Load
 from tests.bench.traffic import Traffic
 
 CONNECTIONS = 4
-# For more answers to come before they are read; and between two looks of timed calls, as exact as it is cheap.
+# For more answers to come before they are read; of timed calls also for more to be due, as exact as it is cheap.
 TICK_S, FINE_TICK_S = 0.0004, 0.0003
 FLOOD_PER_S, FLOOD_TICK_S = 6000, 0.002  # from so many on, what the callers cost themselves would be missing elsewhere
 LINE_BYTES_MAX = 16 * 1024 * 1024

@@ -24,6 +24,7 @@ from tests.stacks import running
 
 GOODS = "goods"  # the first template, of which the others are made
 QUIET_WITHIN_S = 120.0
+WAL_MB = 1000
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,24 @@ async def standing() -> AsyncIterator[Stand]:
             conn = await stand.connect(GOODS)
             await fill(conn)
             await conn.close()
+            await _age(admin)
             yield stand
         finally:
             await admin.close()
+
+
+async def _age(admin: asyncpg.Connection) -> None:
+    """Write as much WAL as a run does.
+
+    A database that is some hours old writes over the files of before. A new one makes each when it is needed, and all
+    commits wait for it.
+    """
+    await admin.execute(
+        "SELECT pg_logical_emit_message(false, 'age', repeat('x', 1000000)) FROM generate_series(1, $1::int)",
+        WAL_MB,
+        timeout=120,
+    )
+    await admin.execute("CHECKPOINT")
 
 
 def cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
