@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -41,15 +41,25 @@ class Doors:
         door: "grpcio" or "pyvoy".
         held: see `hold`.
         serve: the service's wiring, a function of a module.
+        bounded: RPCs that can be full, as "package.Service/Method".
     """
 
-    def __init__(self, name: str, settings: ServiceSettings, door: str, held: socket.socket, serve: Callable[..., Any]):
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        door: str,
+        held: socket.socket,
+        serve: Callable[..., Any],
+        bounded: Sequence[str] = (),
+    ):
         self.name = name
         self.settings = settings
         self.door = door
         host, port, *_ = held.getsockname()  # by number: Envoy looks up no names
         self.address = f"[{host}]:{port}" if held.family == socket.AF_INET6 else f"{host}:{port}"
         self.serve = f"{_module(serve.__module__)}:{serve.__qualname__}"
+        self.bounded = bounded
         self._ready: set[int] = set()
 
     async def run(self, stop: asyncio.Event, committed: Callable[[], None] = lambda: None) -> None:
@@ -105,7 +115,7 @@ class Doors:
         prefix = kind.model_config.get("env_prefix", "")
         environment = {**os.environ, child.VARIABLE: told.text(), f"{prefix}LISTEN": self.address}
         if self.door == "pyvoy":
-            command = embedded.command("kit.child:app", self.address)
+            command = embedded.command("kit.child:app", self.address, self.bounded)
             environment |= embedded.environment()
         else:
             command = [sys.executable, "-m", "kit.child"]

@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -137,8 +137,13 @@ def main(
     status: Callable[[Database], Awaitable[dict[str, float]]],
     seed: Callable[[Database, list[Any]], Awaitable[dict[str, float]]] | None = None,
     replay: Callable[[S, Database], Awaitable[dict[str, float]]] | None = None,
+    bounded: Sequence[str] = (),
 ) -> None:
-    """`python -m <service> COMMAND`: the commands that every service has, and those it gives."""
+    """`python -m <service> COMMAND`: the commands that every service has, and those it gives.
+
+    Args:
+        bounded: RPCs that can be full, as "package.Service/Method": a door of Envoy turns callers away by itself.
+    """
     name = migrations.parent.name
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -179,7 +184,7 @@ def main(
             held = doors.hold(settings.listen)
         except OSError:
             _exit_not_listening(settings.listen)
-        beside = doors.Doors(name, settings, door, held, serve)
+        beside = doors.Doors(name, settings, door, held, serve, bounded)
         try:
             if command == "api":
                 uvloop.run(_doors_alone(beside))

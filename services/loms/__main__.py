@@ -47,4 +47,11 @@ async def seed(db: Database, rows: list[dict[str, int]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    service.main(Settings, MIGRATIONS, serve=serve, status=status, seed=seed)
+    service.main(
+        Settings,
+        MIGRATIONS,
+        serve=serve,
+        status=status,
+        seed=seed,
+        bounded=[f"{SERVICE.full_name}/{name}" for name in rpc.BOUNDED],
+    )

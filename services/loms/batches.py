@@ -35,7 +35,7 @@ class Batching:
 
     Args:
         batch_max: most in one batch.
-        queue_max: most that wait for a batch; who comes then is refused at once.
+        queue_max: most that wait for a batch or its end; who comes then is refused at once.
         pause_s: how long a batch of several is followed by none. Where a call costs the door more than the database,
             batches stay small without it, and each commit serves few.
     """
@@ -56,11 +56,12 @@ class Batcher(Generic[Asked, Answer]):
         self._run = run
         self._batching = batching
         self._queue: deque[_Waiting[Asked, Answer]] = deque()
+        self._flying = 0  # calls in the batch that is under way
         self._flight: asyncio.Task[None] | None = None
 
-    def is_full(self) -> bool:
-        """Whether a caller would be refused now."""
-        return len(self._queue) >= self._batching.queue_max
+    def is_full(self, entering: int = 0) -> bool:
+        """Whether a caller would be refused now, where so many others are on their way here."""
+        return len(self._queue) + self._flying + entering >= self._batching.queue_max
 
     async def ask(self, asked: Asked) -> Answer:
         """Wait for the answer. Who gives up while queued is dropped; a batch in flight goes on without its callers.
@@ -80,7 +81,9 @@ class Batcher(Generic[Asked, Answer]):
     async def _fly(self) -> None:
         try:
             while batch := self._next():
+                self._flying = len(batch)
                 await self._serve(batch)
+                self._flying = 0
                 if self._batching.pause_s and len(batch) > 1:
                     await asyncio.sleep(self._batching.pause_s)
         finally:

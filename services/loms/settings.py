@@ -20,4 +20,4 @@ class Settings(ServiceSettings):
     )
     max_positions: int = Field(20, ge=1, le=100, description="most skus in one order")
     batch_max: int = Field(128, ge=1, le=1000, description="most calls that one transaction serves")
-    queue_max: int = Field(1000, ge=1, le=100_000, description="most calls of a kind that wait for a transaction")
+    queue_max: int = Field(1000, ge=1, le=100_000, description="most calls of a kind at a time; others are refused")

@@ -41,7 +41,7 @@ class Echo:
     def __init__(self, db: Database):
         self.db = db
         self.owned = {"order_id": Owned(owner_of=None, missing=None)}  # services ask, not persons
-        self.full = {"OrderPayed": lambda: True}
+        self.full = {"OrderPayed": lambda entering: True}
         self.last: dict[str, object] = {}
         self.calls = 0
         self.cancelled = 0
@@ -115,4 +115,5 @@ async def status(db: Database) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    service.main(Settings, MIGRATIONS, serve=serve, status=status)
+    bounded = [f"{SERVICE.full_name}/OrderPayed"]
+    service.main(Settings, MIGRATIONS, serve=serve, status=status, bounded=bounded)

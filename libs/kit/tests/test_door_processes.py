@@ -9,9 +9,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+from grpc_status import rpc_status
 
 from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from kit import doors
+from kit.errors import from_status
 from kit.grpc_door import MAX_CONCURRENT_CALLS
 from kit.testing import refused, until
 from kit.tests import echo
@@ -88,6 +90,27 @@ async def test_a_full_door_says_so_at_once(running):
         assert 0.5 == told.retry_after_s
         for call in calls:
             call.cancel()
+
+
+async def test_a_method_that_stays_full_is_turned_away_before_python(running):
+    """Most callers by Envoy, all in the same words; its neighbour is served as ever."""
+    async with running("pyvoy") as started, started.calling() as channel:
+        stub = loms_pb2_grpc.LomsServiceStub(channel)
+
+        async def pay():
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.OrderPayed(loms_pb2.OrderPayedRequest(order_id=1))
+            return caught.value
+
+        errors = [error for _ in range(20) for error in await asyncio.gather(*(pay() for _ in range(50)))]
+        told = [(error.code(), from_status(rpc_status.from_call(error))) for error in errors]
+        assert {(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", 0.5)} == {
+            (code, error.reason, error.retry_after_s) for code, error in told
+        }
+        by_envoy = [error for error in errors if "grpc-accept-encoding" not in dict(error.trailing_metadata())]
+        assert len(by_envoy) > len(errors) / 4
+        answers = await asyncio.gather(*(stub.ListOrder(ask(echo.ECHO)) for _ in range(50)))
+        assert 50 == len(answers)
 
 
 @pytest.mark.parametrize(("door", "processes"), [("pyvoy", 1), ("grpcio", 2)])

@@ -105,9 +105,9 @@ async def test_who_gives_up_while_queued_is_dropped():
 
 
 async def test_a_full_queue_refuses_at_once():
-    """With the time after which to come again; who waits is served."""
+    """One is under way, two wait. With the time after which to come again; who waits is served."""
     counter = Counter()
-    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=2))
+    batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=3))
     first, tasks = await queued(batcher, counter, 1, 2)
     with pytest.raises(Error) as told:
         await batcher.ask(3)
