@@ -61,8 +61,6 @@ class Door:
         # Calls that run, the oldest first: since when, whom to ask for the client (None until it has said all).
         self._calls: dict[asyncio.Task[None], tuple[float, Receive | None, Send]] = {}
         self._streams: dict[asyncio.Task[None], _Stream] = {}
-        # By RPC, calls whose request is being read: they are in no queue yet, and would be refused there for more.
-        self._entering = {method.full_name: 0 for method in self._methods.values()}
         self._closing = False
         self._idle = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -97,12 +95,7 @@ class Door:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one call: the application that ASGI asks for, without its lifespan."""
         method = self._methods.get(scope["path"])
-        if (
-            method
-            and method.is_full(self._entering[method.full_name])
-            and scope["method"] == "POST"
-            and not self._closing
-        ):
+        if method and method.is_full() and scope["method"] == "POST" and not self._closing:
             self.dispatcher.observe(method.full_name, code_pb2.RESOURCE_EXHAUSTED, 0.0)
             await _only(send, _OVERLOADED)
             return
@@ -134,11 +127,7 @@ class Door:
         since = task.get_loop().time()
         self._calls[task] = (since, None, send)
         try:
-            self._entering[method.full_name] += 1
-            try:
-                event = await receive()
-            finally:
-                self._entering[method.full_name] -= 1
+            event = await receive()
             chunk = event.get("body", b"")
             size = len(chunk) - wire.PREFIX.size
             body: bytes | None

@@ -96,7 +96,7 @@ def unobserved(method: str, code: int, seconds: float) -> None:
     """The observer where nothing is measured."""
 
 
-def never(entering: int = 0) -> bool:
+def never() -> bool:
     """Whether an RPC is full that takes all that come."""
     return False
 
@@ -112,7 +112,7 @@ class Method:
     access: access_pb2.Access
     has_request_id: bool = False
     has_language: bool = False
-    is_full: Callable[[int], bool] = never
+    is_full: Callable[[], bool] = never
 
 
 def methods_of(service: ServiceDescriptor, servicer: object) -> list[Method]:
@@ -224,7 +224,7 @@ class Dispatcher:
         started = clock()
         code, reason = code_pb2.CANCELLED, ""
         try:
-            if method.is_full(0):
+            if method.is_full():
                 raise overloaded()
             answer = await self._serve(method, body, metadata, time_left_s, peer)
             code = code_pb2.OK

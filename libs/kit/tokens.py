@@ -181,8 +181,7 @@ class Verifier:
         Raises:
             Error: TOKEN_INVALID, TOKEN_EXPIRED; PEER_UNAVAILABLE where identity cannot be asked for its keys.
         """
-        now = time.time()
-        if (seen := self._seen.get(token)) and now < seen[1]:
+        if (seen := self._seen.get(token)) and time.time() < seen[1]:
             return seen[0]
         try:
             principal, expires_at = await self._verified(token)
@@ -191,6 +190,7 @@ class Verifier:
         # What a token may hold is without end: bytes that are no text, a header that is a list, JSON of any depth.
         except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
             raise _invalid() from None
+        now = time.time()
         if now >= expires_at:
             raise _expired()
         self._seen.pop(token, None)

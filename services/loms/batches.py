@@ -59,9 +59,9 @@ class Batcher(Generic[Asked, Answer]):
         self._flying = 0  # calls in the batch that is under way
         self._flight: asyncio.Task[None] | None = None
 
-    def is_full(self, entering: int = 0) -> bool:
-        """Whether a caller would be refused now, where so many others are on their way here."""
-        return len(self._queue) + self._flying + entering >= self._batching.queue_max
+    def is_full(self) -> bool:
+        """Whether a caller would be refused now."""
+        return len(self._queue) + self._flying >= self._batching.queue_max
 
     async def ask(self, asked: Asked) -> Answer:
         """Wait for the answer. Who gives up while queued is dropped; a batch in flight goes on without its callers.
@@ -83,11 +83,10 @@ class Batcher(Generic[Asked, Answer]):
             while batch := self._next():
                 self._flying = len(batch)
                 await self._serve(batch)
-                self._flying = 0
                 if self._batching.pause_s and len(batch) > 1:
                     await asyncio.sleep(self._batching.pause_s)
         finally:
-            self._flight = None
+            self._flight, self._flying = None, 0
 
     def _next(self) -> list[_Waiting[Asked, Answer]]:
         batch: list[_Waiting[Asked, Answer]] = []

@@ -13,7 +13,13 @@ from loms.batches import Batcher, Batching
 from loms.errors import TOO_MANY_POSITIONS, TOO_MANY_UNITS, no_order
 from loms.history import Line
 
-BOUNDED = ("CreateOrder", "OrderPayed", "CancelOrder", "ListOrder", "Stocks")  # they wait for a batch
+BOUNDED = (
+    "CreateOrder",
+    "OrderPayed",
+    "CancelOrder",
+    "ListOrder",
+    "Stocks",
+)  # they wait for a batch: the keys of `full`
 UNITS_MAX = 65535  # of one sku in an order, however many lines name it
 
 
@@ -31,8 +37,13 @@ class Loms:
         self.stocks: Batcher[int, list[tuple[int, int]]] = Batcher(partial(stock.free_of, db), batching)
         owners: Batcher[int, int | None] = Batcher(partial(orders.owners, db), batching)
         self.owned = {"order_id": Owned(owners.ask, no_order)}
-        batchers = (self.creating, self.paying, self.cancelling, self.reading, self.stocks)
-        self.full = dict(zip(BOUNDED, (batcher.is_full for batcher in batchers), strict=True))
+        self.full = {
+            "CreateOrder": self.creating.is_full,
+            "OrderPayed": self.paying.is_full,
+            "CancelOrder": self.cancelling.is_full,
+            "ListOrder": self.reading.is_full,
+            "Stocks": self.stocks.is_full,
+        }
 
     async def CreateOrder(self, request: loms_pb2.CreateOrderRequest, call: Call) -> loms_pb2.CreateOrderResponse:
         return await self.creating.ask(

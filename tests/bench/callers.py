@@ -114,10 +114,9 @@ class Callers:
             chance = random.Random(1)
             due = started = time.perf_counter()
             until = started + seconds
-            now = started
             while due < until:
                 # Until a call is due or an answer has come; then for more of both, because each look and write costs.
-                select.select(self.connections, (), (), max(0.0, min(due - now, RECONNECT_S)))
+                select.select(self.connections, (), (), max(0.0, min(due - time.perf_counter(), RECONNECT_S)))
                 time.sleep(tick_s)
                 now = min(time.perf_counter(), until)
                 while due < now:

@@ -249,7 +249,6 @@ class Scenarios:
             loads = (warm_up, most, calm, load, after)
             await run.audited(sum(one.orders for one in loads), uncertain=_uncertain(*loads))
         bound_ms = _queue_bound_ms(most.per_s)
-        served_bound_ms = _queue_bound_ms(load.per_s)
         figures = {
             "max_per_s": most.per_s,
             "accepted_per_s": load.per_s,
@@ -257,8 +256,6 @@ class Scenarios:
             "p99_ms": load.lag_ms["p99"],
             "bound_ms": bound_ms,
             "p99_to_bound": load.lag_ms["p99"] / bound_ms,
-            # The same at the rate at which the queue was served then: over 1, calls waited elsewhere too.
-            "p99_to_served_bound": load.lag_ms["p99"] / served_bound_ms,
             "recovery_s": _recovery_s(calm.series, after.series),
             "refused": sum(load.refused.values()),
             "unanswered": load.unanswered,

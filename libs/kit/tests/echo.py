@@ -41,10 +41,16 @@ class Echo:
     def __init__(self, db: Database):
         self.db = db
         self.owned = {"order_id": Owned(owner_of=None, missing=None)}  # services ask, not persons
-        self.full = {"OrderPayed": lambda entering: True}
+        self.full = {"OrderPayed": self.is_full}
+        self.refused = 0
         self.last: dict[str, object] = {}
         self.calls = 0
         self.cancelled = 0
+
+    def is_full(self):
+        """Always; counts those who ask."""
+        self.refused += 1
+        return True
 
     def __getattr__(self, name):
         if name not in SERVICE.methods_by_name:
@@ -57,7 +63,7 @@ class Echo:
                     "calls": self.calls,
                     "request_id": call.request_id, "given": call.has_request_id, "caller": call.caller,
                     "address": call.address, "agent": call.user_agent, "language": call.language,
-                    "time_left_s": call.time_left_s(), "pid": os.getpid(),
+                    "time_left_s": call.time_left_s(), "pid": os.getpid(), "refused": self.refused,
                 }  # fmt: skip
             if name != "ListOrder":
                 return call.answer_type()

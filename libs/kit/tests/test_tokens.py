@@ -260,6 +260,17 @@ async def test_a_withdrawn_keys_tokens_are_soon_refused(monkeypatch):
     assert "TOKEN_INVALID" == caught.value.reason
 
 
+async def test_only_so_many_tokens_are_remembered(monkeypatch):
+    """The oldest is forgotten first, and checked again when it comes."""
+    monkeypatch.setattr(tokens, "REMEMBERED", 2)
+    checks = verifier()
+    first, second, third = (signed(header(), claims(sub=str(user))) for user in (1, 2, 3))
+    for token in (first, second, third, third):
+        await checks.principal(token)
+    assert [second, third] == list(checks._seen)
+    assert 1 == (await checks.principal(first)).user
+
+
 async def _soon(key):
     return key
 

@@ -14,7 +14,7 @@ ALTER TABLE orders
     ADD CONSTRAINT orders_lines_are_good CHECK (
         jsonb_array_length(lines) > 0
         AND jsonb_array_length(lines) = jsonb_array_length(jsonb_path_query_array(
-            lines, 'strict $[*] ? (@[0] > 0 && @[1] >= 1 && @[1] <= 65535 && @[3] >= 0)'))
+            lines, 'strict $[*] ? (@.size() == 4 && @[0] > 0 && @[1] >= 1 && @[1] <= 65535 && @[2].type() == "string" && @[3] >= 0)'))
     );
 DROP TABLE order_items;
 -- migrate:down

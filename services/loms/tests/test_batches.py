@@ -105,7 +105,7 @@ async def test_who_gives_up_while_queued_is_dropped():
 
 
 async def test_a_full_queue_refuses_at_once():
-    """One is under way, two wait. With the time after which to come again; who waits is served."""
+    """One is under way, two wait. With the time after which to come again; who waits is served, and others then."""
     counter = Counter()
     batcher = Batcher(counter.run, Batching(batch_max=8, queue_max=3))
     first, tasks = await queued(batcher, counter, 1, 2)
@@ -114,6 +114,24 @@ async def test_a_full_queue_refuses_at_once():
     assert ("OVERLOADED", True) == (told.value.reason, told.value.retry_after_s is not None)
     counter.gate.set()
     assert ["first", 1, 2] == await asyncio.gather(first, *tasks)
+    assert 4 == await batcher.ask(4)
+    assert not batcher.is_full()
+
+
+def test_all_that_can_be_full_is_told_to_envoy():
+    """It is asked for before there is a servicer."""
+    assert set(rpc.BOUNDED) == set(rpc.Loms(None, pay_within_s=1, positions_max=1, batching=Batching(1, 1)).full)
+
+
+async def test_only_the_look_does_not_wait_for_the_disk(loms):
+    """Its connection makes the next commit durable again; so does whoever gets it from the pool."""
+    await loms.receive(1001, 5)
+    async with loms.db.pool.acquire() as conn:
+        await placing._look(conn, [asked("a", Line(1001, 2))], lock=False)
+        assert "on" == await conn.fetchval("SHOW synchronous_commit")
+        async with conn.transaction():
+            await placing._look(conn, [asked("a", Line(1001, 2))], lock=True)
+            assert "on" == await conn.fetchval("SHOW synchronous_commit")
 
 
 async def test_orders_of_a_batch_share_one_transaction(loms):

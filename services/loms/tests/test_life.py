@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from abacus.loms.v1 import loms_pb2
 from loms import history, life
 
@@ -34,6 +36,12 @@ def test_the_document_names_every_status():
     assert {loms_pb2.OrderStatus.Name(history.to_enum(status)) for status in statuses} == {
         row[1] for row in rows("Statuses")
     }
+
+
+@pytest.mark.parametrize("event", [life.PAY, life.CANCEL, life.EXPIRE])
+def test_an_event_leads_to_one_status(event):
+    """A batch of them is written with one."""
+    assert 1 == len({target for (_, happens), target in life.TRANSITIONS.items() if happens == event})
 
 
 def test_every_status_is_in_the_contract():

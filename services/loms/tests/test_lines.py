@@ -58,11 +58,14 @@ async def test_lines_outlive_what_happens_to_their_order(loms):
         '[[1, 1, "", -1]]',
         '[[1, 1, "", "0"]]',
         '[[1, 1, ""]]',
+        '[[1, 1, "", 0, 9]]',
+        "[[1, 1, null, 0]]",
+        "[[1, 1, 5, 0]]",
         '[[1, 1, "", 0], [2, 0, "", 0]]',
     ],
 )
 async def test_the_table_refuses_what_is_no_line(loms, lines):
-    """An order has a line at least; each has a sku, 1 to 65535 units and a price that is not below zero."""
+    """An order has a line at least; each has a sku, 1 to 65535 units, a name and a price that is not below zero."""
     await loms.create((1, 1))
     with pytest.raises(asyncpg.DataError if lines in ("{}", "null") else asyncpg.CheckViolationError):
         await loms.db.pool.execute("UPDATE orders SET lines = $1", lines)
