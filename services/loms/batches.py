@@ -82,11 +82,14 @@ class Batcher(Generic[Asked, Answer]):
         try:
             while batch := self._next():
                 self._flying = len(batch)
-                await self._serve(batch)
+                try:
+                    await self._serve(batch)
+                finally:
+                    self._flying = 0
                 if self._batching.pause_s and len(batch) > 1:
                     await asyncio.sleep(self._batching.pause_s)
         finally:
-            self._flight, self._flying = None, 0
+            self._flight = None
 
     def _next(self) -> list[_Waiting[Asked, Answer]]:
         batch: list[_Waiting[Asked, Answer]] = []

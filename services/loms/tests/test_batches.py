@@ -118,6 +118,14 @@ async def test_a_full_queue_refuses_at_once():
     assert not batcher.is_full()
 
 
+async def test_what_was_answered_takes_no_place_in_the_pause():
+    """A batch of several is followed by none for a while; who comes then finds the queue empty."""
+    batcher = Batcher(Counter().run, Batching(batch_max=8, queue_max=2, pause_s=60))
+    assert [1, 2] == await asyncio.gather(batcher.ask(1), batcher.ask(2))
+    assert not batcher.is_full()
+    batcher._flight.cancel()
+
+
 def test_all_that_can_be_full_is_told_to_envoy():
     """It is asked for before there is a servicer."""
     assert set(rpc.BOUNDED) == set(rpc.Loms(None, pay_within_s=1, positions_max=1, batching=Batching(1, 1)).full)
