@@ -19,7 +19,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from kit import asgi_door, grpc_door, logging
 from kit.calls import Dispatcher
-from kit.settings import read
+from kit.settings import host_and_port, read
 from kit.wire import Receive
 
 log = structlog.get_logger()
@@ -134,10 +134,9 @@ class App:
 
 async def _connectable(address: str) -> None:
     """Wait until Envoy listens, which it does not tell; where it cannot, it ends."""
-    host, _, port = address.rpartition(":")
     while True:
         try:
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            _, writer = await asyncio.open_connection(*host_and_port(address))
         except OSError:
             await asyncio.sleep(0.005)
         else:

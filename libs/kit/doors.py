@@ -15,7 +15,7 @@ import structlog
 
 from kit import child, embedded
 from kit.grpc_door import GRACE_S
-from kit.settings import ServiceSettings
+from kit.settings import ServiceSettings, host_and_port
 
 log = structlog.get_logger()
 
@@ -164,8 +164,7 @@ def resolve(listen: str) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
     Raises:
         socket.gaierror: its name does not resolve.
     """
-    host, _, port = listen.rpartition(":")
-    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(*host_and_port(listen), type=socket.SOCK_STREAM)
     # localhost is 127.0.0.1 to those who call us, also where the system names ::1 first.
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     return family, address

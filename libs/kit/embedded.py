@@ -11,6 +11,7 @@ from google.rpc import code_pb2
 from kit import wire
 from kit.calls import overloaded
 from kit.grpc_door import MAX_CONCURRENT_CALLS, MAX_MESSAGE_BYTES
+from kit.settings import host_and_port
 
 _LOG_FORMAT = '{"event": "%j", "level": "%l", "logger": "envoy.%n", "timestamp": "%Y-%m-%dT%T.%e%z"}'
 
@@ -55,8 +56,7 @@ def config(app: str, listen: str, bounded: Sequence[str]) -> dict[str, object]:
     """Return Envoy's configuration: HTTP/2 in plain text at host:port, all of it for the application."""
     module = importlib.util.find_spec("pyvoy._pyvoy")
     assert module is not None
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")  # of IPv6
+    host, port = host_and_port(listen)
     served = {
         "name": "pyvoy",
         "typed_config": {
@@ -93,11 +93,11 @@ def config(app: str, listen: str, bounded: Sequence[str]) -> dict[str, object]:
             # Its other codec ends connections on which many calls are cancelled.
             "use_oghttp2_codec": True,
         },
-        "local_reply_config": {"mappers": [_too_large(), _overloaded()]},
+        "local_reply_config": {"mappers": _replies()},
     }
     listener = {
         "name": "door",
-        "address": {"socket_address": {"address": host, "port_value": int(port), "ipv4_compat": host == "::"}},
+        "address": {"socket_address": {"address": host, "port_value": port, "ipv4_compat": host == "::"}},
         "enable_reuse_port": True,  # kit.doors sees to it that only processes of one service share a port
         "per_connection_buffer_limit_bytes": 2 * MAX_MESSAGE_BYTES,  # a message that comes whole, and its frame
         "filter_chains": [
@@ -114,21 +114,33 @@ def config(app: str, listen: str, bounded: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _too_large() -> dict[str, object]:
-    """A message that fills Envoy's buffer before the door has read its length gets the door's code."""
-    code = {"default_value": 413, "runtime_key": "door.too_large"}
+def _replies() -> list[dict[str, object]]:
+    """What Envoy answers by itself, in the door's words."""
+    return [
+        # A message that fills its buffer before the door has read the length.
+        _reply(413, "too_large", [(b"grpc-status", b"%d" % code_pb2.RESOURCE_EXHAUSTED)]),
+        _reply(503, "overloaded", wire.status(overloaded())),
+    ]
+
+
+def _reply(status: int, name: str, headers: wire.Headers) -> dict[str, object]:
+    code = {"default_value": status, "runtime_key": f"door.{name}"}
     return {
         "filter": {"status_code_filter": {"comparison": {"op": "EQ", "value": code}}},
         "headers_to_add": [
-            {"header": {"key": "grpc-status", "value": "8"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            {
+                "header": {"key": key.decode(), "value": value.decode().replace("%", "%%")},  # % begins a format
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+            for key, value in headers
         ],
-    }  # fmt: skip
+    }
 
 
 def _admission(method: str) -> dict[str, object]:
     """Under overload turn away here most of what the door would refuse: there each costs a quarter of an order.
 
-    It begins when the door has refused a tenth of what came in the last second, and follows it.
+    It begins when the door has refused a tenth of the calls of a second, and follows it.
     """
     full = code_pb2.RESOURCE_EXHAUSTED
     return {
@@ -157,19 +169,6 @@ def _routes(bounded: Sequence[str]) -> list[dict[str, object]]:
         *({"match": {"path": f"/{one}"}, "typed_per_filter_config": {one: on}, **nowhere} for one in bounded),
         {"match": {"prefix": "/"}, **nowhere},
     ]
-
-
-def _overloaded() -> dict[str, object]:
-    """Who is turned away is told what the door would tell."""
-    code = {"default_value": 503, "runtime_key": "door.overloaded"}
-    headers = [(key.decode(), value.decode().replace("%", "%%")) for key, value in wire.status(overloaded())]
-    return {
-        "filter": {"status_code_filter": {"comparison": {"op": "EQ", "value": code}}},
-        "headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in headers
-        ],
-    }
 
 
 def _type(name: str) -> str:

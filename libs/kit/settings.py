@@ -32,6 +32,12 @@ Address = Annotated[str, AfterValidator(_address)]  # host:port, of IPv6 in brac
 Addresses = Annotated[str, AfterValidator(_addresses)]  # host:port, several with commas
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """Take an Address apart; a host of IPv6 loses its brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def _networks(text: str) -> str:
     for network in text.split(","):
         ipaddress.ip_network(network)

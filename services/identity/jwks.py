@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from identity.keys import Keys
+from kit.settings import host_and_port
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ async def listening(keys: Keys, listen: str) -> AsyncIterator[int]:
     Raises:
         OSError: the address is taken.
     """
-    host, _, port = listen.rpartition(":")
+    host, port = host_and_port(listen)
     runner = web.AppRunner(_app(keys), access_log=None, shutdown_timeout=GRACE_S)
     await runner.setup()
     serving = runner.server
@@ -48,7 +49,7 @@ async def listening(keys: Keys, listen: str) -> AsyncIterator[int]:
         return serving() if len(serving.connections) < CONNECTIONS_MAX else _Full()
 
     try:
-        server = await asyncio.get_running_loop().create_server(connected, host, int(port))
+        server = await asyncio.get_running_loop().create_server(connected, host, port)
         try:
             bound: int = server.sockets[0].getsockname()[1]
             log.info("listening", keys=f"{host}:{bound}")

@@ -13,13 +13,8 @@ from loms.batches import Batcher, Batching
 from loms.errors import TOO_MANY_POSITIONS, TOO_MANY_UNITS, no_order
 from loms.history import Line
 
-BOUNDED = (
-    "CreateOrder",
-    "OrderPayed",
-    "CancelOrder",
-    "ListOrder",
-    "Stocks",
-)  # they wait for a batch: the keys of `full`
+# They wait for a batch: the keys of `full`, for those who ask before there is a servicer.
+BOUNDED = ("CreateOrder", "OrderPayed", "CancelOrder", "ListOrder", "Stocks")
 UNITS_MAX = 65535  # of one sku in an order, however many lines name it
 
 

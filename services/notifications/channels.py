@@ -18,6 +18,7 @@ from typing import Protocol
 import aiohttp
 import aiosmtplib
 
+from kit.settings import host_and_port
 from notifications.failures import Failure
 
 
@@ -58,8 +59,7 @@ class MailRelay:
     """An SMTP server that takes e-mails for everybody."""
 
     def __init__(self, address: str, *, sender: str, user: str = "", password: str | None = None, timeout_s: float):
-        host, _, port = address.rpartition(":")
-        self.host, self.port = host, int(port)
+        self.host, self.port = host_and_port(address)
         self.sender = sender
         self.user = user
         self.password = password

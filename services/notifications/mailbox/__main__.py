@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kit import logging, settings
-from kit.settings import Address
+from kit.settings import Address, host_and_port
 from notifications.mailbox import page, sinks
 from notifications.mailbox.box import Box
 
@@ -34,11 +34,10 @@ class Settings(BaseSettings):
 
 @contextlib.asynccontextmanager
 async def _http(app: web.Application, address: str) -> AsyncIterator[None]:
-    host, _, port = address.rpartition(":")
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, int(port)).start()
+        await web.TCPSite(runner, *host_and_port(address)).start()
         yield
     finally:
         await runner.cleanup()
@@ -49,12 +48,10 @@ async def running(given: Settings) -> AsyncIterator[Box]:
     """Serve the three addresses as long as the block lasts; the web port last, because health is asked there."""
     loop = asyncio.get_running_loop()
     box = Box()
-    host, _, port = given.smtp.rpartition(":")
     sink = sinks.Mail(box, slow_s=given.slow_s)
     smtp = await loop.create_server(
         lambda: SMTP(sink, data_size_limit=sinks.MAX_MAIL_BYTES, enable_SMTPUTF8=True, hostname="mailbox", loop=loop),
-        host,
-        int(port),
+        *host_and_port(given.smtp),
     )
     try:
         async with _http(sinks.sms_app(box, slow_s=given.slow_s), given.sms), _http(page.app(box), given.web):
