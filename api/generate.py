@@ -5,6 +5,7 @@ google/api is compiled by its own wheel, and lies here for buf alone.
 """
 
 import filecmp
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -85,9 +86,14 @@ def main() -> None:
             if stale := differences(Path(fresh), GEN):
                 sys.exit(f"api/gen is stale, run `make generate`: {', '.join(stale)}")
         return
-    for path in GEN.rglob("*_pb2*"):
-        path.unlink()
-    generate(GEN)
+    with tempfile.TemporaryDirectory() as fresh:
+        generate(Path(fresh))
+        for changed in differences(Path(fresh), GEN):
+            if (made := Path(fresh) / changed).exists():
+                (GEN / changed).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(made, GEN / changed)
+            else:
+                (GEN / changed).unlink()
 
 
 if __name__ == "__main__":

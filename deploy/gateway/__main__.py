@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from deploy.gateway import config, contracts
+from deploy import contracts
+from deploy.gateway import config
 from deploy.gateway.filters import JWKS
 from deploy.gateway.settings import Settings
 from deploy.native.parts import SERVICES

@@ -7,7 +7,8 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from deploy.gateway import clusters, contracts
+from deploy import contracts
+from deploy.gateway import clusters
 from deploy.gateway.filters import BODY_BYTES_MAX, JWKS, cors_policy, http_filters
 from deploy.gateway.replies import local_replies
 from deploy.gateway.routes import virtual_host

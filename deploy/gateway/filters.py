@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from deploy.gateway import contracts
+from deploy import contracts
 from deploy.gateway.replies import body_refusal, unnamed
 from deploy.gateway.routes import BUFFER, JWT, REST, SIGNIN, TOKEN, TRANSCODER, TYP
 from deploy.gateway.settings import Settings

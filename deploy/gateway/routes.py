@@ -6,8 +6,8 @@ from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from deploy.gateway import contracts
-from deploy.gateway.contracts import Binding
+from deploy import contracts
+from deploy.contracts import Binding
 from deploy.gateway.xds import TYPE, header
 from kit.calls import access_of
 from kit.client import service_of

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from deploy.contracts import topics
+
 REPO = Path(__file__).parents[2]
 
 # Every port is a setting: ABACUS_<NAME>_PORT.
@@ -28,13 +30,6 @@ PORTS = {
     "sms": 8026,
 }
 
-# Topic -> partitions. Orders spread by their id; contacts are few.
-TOPICS = {
-    "abacus.loms.order-status.v1": 6,
-    "abacus.identity.contact.v1": 3,
-    "abacus.identity.registration.v1": 3,
-    "abacus.identity.secret.v1": 3,
-}
 # Services that read all of them, each as the consumer group of its name, and can replay their dead letters.
 CONSUMERS = ("notifications",)
 
@@ -91,6 +86,7 @@ WIRING: dict[str, dict[str, str]] = {
     },
 }
 SERVICES = tuple(WIRING)  # each has a database and a login of its name
+TOPICS = {topic.name: topic.partitions for topic in topics(SERVICES)}
 
 
 def _service(name: str, *after: str, ports: tuple[str, ...] = ()) -> Part:

@@ -73,6 +73,11 @@ class ByContract:
             raise NOT_ALLOWED("this caller may not do that")
         return principal
 
+    def complete(self, method: Method, request: Any, principal: Principal) -> None:
+        """Name the caller where a person may name himself, and names nobody."""
+        if method.access.owner == PERSON_FIELD and principal.user and not _as_admin(method.access, principal):
+            request.user = request.user or principal.user
+
     async def allow(self, method: Method, request: Any, principal: Principal) -> None:
         """Look whether what a valid request names is the person's.
 

@@ -168,6 +168,9 @@ class Policy(Protocol):
             Error: it does not, or nobody can tell who calls.
         """
 
+    def complete(self, method: Method, request: Message, principal: Principal) -> None:
+        """Name the caller where a request may name a person, and names none."""
+
     async def allow(self, method: Method, request: Message, principal: Principal) -> None:
         """Look whether what a valid request names is the caller's.
 
@@ -247,6 +250,7 @@ class Dispatcher:
             async with limit:
                 principal = await self.policy.admit(method, metadata)
                 request = _parse(method, body)
+                self.policy.complete(method, request, principal)
                 given = _merge_request_id(method, request, metadata)
                 self._validate(request)
                 await self.policy.allow(method, request, principal)

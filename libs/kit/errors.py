@@ -1,6 +1,6 @@
 """Errors are part of the API: a gRPC code and a stable reason, made and read in one place.
 
-A service lists its reasons in its own `errors.py`, one screen; docs/contracts.md names them all.
+A service lists its reasons in its own `errors.py`, one screen; docs/errors.md, made of them, names them all.
 Details travel as google.rpc.Status (https://google.aip.dev/193): ErrorInfo always, BadRequest for fields,
 RetryInfo where waiting helps.
 """
@@ -45,6 +45,7 @@ class Reason:
 
     code: int
     name: str
+    means: str  # for the catalogue of errors, docs/errors.md
 
     def __call__(
         self, message: str, *, field: str | None = None, retry_after_s: float | None = None, **metadata: object
@@ -60,22 +61,40 @@ class Reason:
         )
 
 
-INVALID_FIELD = Reason(code_pb2.INVALID_ARGUMENT, "INVALID_FIELD")
-MALFORMED_REQUEST = Reason(code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST")
-REQUEST_ID_CONFLICT = Reason(code_pb2.INVALID_ARGUMENT, "REQUEST_ID_CONFLICT")
-REQUEST_ID_REUSED = Reason(code_pb2.ALREADY_EXISTS, "REQUEST_ID_REUSED")
-TOKEN_MISSING = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_MISSING")
-TOKEN_INVALID = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_INVALID")
-TOKEN_EXPIRED = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_EXPIRED")
-NOT_ALLOWED = Reason(code_pb2.PERMISSION_DENIED, "NOT_ALLOWED")
-NOT_YOURSELF = Reason(code_pb2.PERMISSION_DENIED, "NOT_YOURSELF")
-FOR_SERVICES_ONLY = Reason(code_pb2.INVALID_ARGUMENT, "FOR_SERVICES_ONLY")
-OVERLOADED = Reason(code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED")
-DATABASE_UNAVAILABLE = Reason(code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE")
-PEER_UNAVAILABLE = Reason(code_pb2.UNAVAILABLE, "PEER_UNAVAILABLE")
-TIMEOUT = Reason(code_pb2.UNAVAILABLE, "TIMEOUT")
-DEADLINE_EXCEEDED = Reason(code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
-INTERNAL = Reason(code_pb2.INTERNAL, "INTERNAL")
+INVALID_FIELD = Reason(
+    code_pb2.INVALID_ARGUMENT, "INVALID_FIELD", "a field breaks a rule of the contract; BadRequest names it"
+)
+MALFORMED_REQUEST = Reason(
+    code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST", "the bytes are not the message that the method takes"
+)
+REQUEST_ID_CONFLICT = Reason(
+    code_pb2.INVALID_ARGUMENT, "REQUEST_ID_CONFLICT", "`request_id` and `idempotency-key` are both given and differ"
+)
+REQUEST_ID_REUSED = Reason(
+    code_pb2.ALREADY_EXISTS, "REQUEST_ID_REUSED", "the request id came before with another request"
+)
+TOKEN_MISSING = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_MISSING", "the call needs a token")
+TOKEN_INVALID = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_INVALID", "the token is none of ours, or not for this service")
+TOKEN_EXPIRED = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_EXPIRED", "the token has expired: refresh it")
+NOT_ALLOWED = Reason(
+    code_pb2.PERMISSION_DENIED, "NOT_ALLOWED", "this kind of caller, or one without the role, may not call that"
+)
+NOT_YOURSELF = Reason(code_pb2.PERMISSION_DENIED, "NOT_YOURSELF", "`user` names another person")
+FOR_SERVICES_ONLY = Reason(
+    code_pb2.INVALID_ARGUMENT,
+    "FOR_SERVICES_ONLY",
+    "a person gave what services alone may say: names, prices, the currency of an order",
+)
+OVERLOADED = Reason(
+    code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", "more waits than can be done soon; RetryInfo says when to try again"
+)
+DATABASE_UNAVAILABLE = Reason(code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database does not answer; try again")
+PEER_UNAVAILABLE = Reason(code_pb2.UNAVAILABLE, "PEER_UNAVAILABLE", "another service does not answer; try again")
+TIMEOUT = Reason(
+    code_pb2.UNAVAILABLE, "TIMEOUT", "it took longer than the service allows; try again with the same request id"
+)
+DEADLINE_EXCEEDED = Reason(code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "it took longer than the caller allowed")
+INTERNAL = Reason(code_pb2.INTERNAL, "INTERNAL", "an error of ours; its text is in the log")
 
 
 def to_status(error: Error) -> status_pb2.Status:

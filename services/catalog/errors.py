@@ -4,5 +4,7 @@ from google.rpc import code_pb2
 
 from kit.errors import Reason
 
-PRODUCT_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND")
-TOKEN_INVALID = Reason(code_pb2.UNAUTHENTICATED, "TOKEN_INVALID")
+PRODUCT_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND", "no such product, or not on sale")
+TOKEN_INVALID = Reason(
+    code_pb2.UNAUTHENTICATED, "TOKEN_INVALID", "the token is wrong or missing, where one is configured"
+)

@@ -61,3 +61,18 @@ class Catalog:
         """Refuse a caller who does not know the token; in constant time, so that it cannot be found by guessing."""
         if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
             raise TOKEN_INVALID("the token is wrong or missing", field="token")
+
+    async def ListProducts(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetProductDetails(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetProductPrice(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetProductStock(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetProductPicture(self, request, call):  # TODO: stub
+        raise NotImplementedError

@@ -87,6 +87,9 @@ class Checkout:
             order_id=done.order_id, total_price=done.total_price, currency=done.currency
         )
 
+    async def PlaceOrder(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
 
 def _item(sku: int, count: int, product: Product | None) -> checkout_pb2.CartItem:
     if product is None:

@@ -128,7 +128,7 @@ class Identity:
                 query=request.query,
                 role=_ROLES[request.role] if request.role else None,
                 is_disabled=request.disabled if request.HasField("disabled") else None,
-                before=page.before,
+                before=page.last_id,
                 limit=page.limit,
             )
         shown, token = page.cut(found, key=lambda user: user.id)

@@ -4,15 +4,25 @@ from google.rpc import code_pb2
 
 from kit.errors import Error, Reason
 
-ORDER_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "ORDER_NOT_FOUND")
-ORDER_NOT_PAYABLE = Reason(code_pb2.FAILED_PRECONDITION, "ORDER_NOT_PAYABLE")
-ORDER_NOT_CANCELLABLE = Reason(code_pb2.FAILED_PRECONDITION, "ORDER_NOT_CANCELLABLE")
-PAYMENT_TOO_LATE = Reason(code_pb2.FAILED_PRECONDITION, "PAYMENT_TOO_LATE")
-STALE_VERSION = Reason(code_pb2.ABORTED, "STALE_VERSION")
-STOCK_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "STOCK_NOT_FOUND")
-STOCK_BELOW_RESERVED = Reason(code_pb2.FAILED_PRECONDITION, "STOCK_BELOW_RESERVED")
-TOO_MANY_POSITIONS = Reason(code_pb2.INVALID_ARGUMENT, "TOO_MANY_POSITIONS")
-TOO_MANY_UNITS = Reason(code_pb2.INVALID_ARGUMENT, "TOO_MANY_UNITS")
+ORDER_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "ORDER_NOT_FOUND", "no such order")
+ORDER_NOT_PAYABLE = Reason(
+    code_pb2.FAILED_PRECONDITION, "ORDER_NOT_PAYABLE", "the order is cancelled or failed; metadata `status`"
+)
+ORDER_NOT_CANCELLABLE = Reason(
+    code_pb2.FAILED_PRECONDITION, "ORDER_NOT_CANCELLABLE", "the order is paid or further; metadata `status`"
+)
+PAYMENT_TOO_LATE = Reason(
+    code_pb2.FAILED_PRECONDITION, "PAYMENT_TOO_LATE", "`pay_by` has passed, though nobody cancelled the order yet"
+)
+STALE_VERSION = Reason(code_pb2.ABORTED, "STALE_VERSION", "the order moved on since the version that the caller saw")
+STOCK_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "STOCK_NOT_FOUND", "the warehouse never received this sku")
+STOCK_BELOW_RESERVED = Reason(
+    code_pb2.FAILED_PRECONDITION, "STOCK_BELOW_RESERVED", "fewer units would be left than orders hold"
+)
+TOO_MANY_POSITIONS = Reason(
+    code_pb2.INVALID_ARGUMENT, "TOO_MANY_POSITIONS", "more skus than an order may have (20, a setting)"
+)
+TOO_MANY_UNITS = Reason(code_pb2.INVALID_ARGUMENT, "TOO_MANY_UNITS", "over 65535 units of one sku, added up")
 
 
 def no_order(order_id: int) -> Error:

@@ -75,7 +75,7 @@ class Loms:
             self.db,
             request.user,
             status=history.from_enum(request.status),
-            before=page.before,
+            before=page.last_id,
             limit=page.limit,
         )
         shown, token = page.cut(found, key=lambda order: order.id)
@@ -122,6 +122,36 @@ class Loms:
             return loms_pb2.AdjustStockResponse(on_hand=shelf.on_hand, reserved=shelf.reserved)
 
         return await requests.once(self.db, call, request, effect, keep_s=None)
+
+    async def PlaceOrder(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def ReserveOrder(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def ConfirmOrder(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetOrder(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def ListMyOrders(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def ListStocks(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def CreateReservation(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetReservation(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def ConfirmReservation(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def ReleaseReservation(self, request, call):  # TODO: stub
+        raise NotImplementedError
 
 
 def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line]:

@@ -24,11 +24,17 @@ class Notifications:
             user_id=request.user if request.HasField("user") else None,
             order_id=request.order_id if request.HasField("order_id") else None,
             status=status_name(pb.MessageStatus, request.status) if request.status else None,
-            before=page.before,
+            before=page.last_id,
             limit=page.limit,
         )
         shown, token = page.cut(rows, key=lambda row: row["message_id"])
         return pb.ListMessagesResponse(messages=[_message(row) for row in shown], next_page_token=token)
+
+    async def SendNotification(self, request, call):  # TODO: stub
+        raise NotImplementedError
+
+    async def GetNotification(self, request, call):  # TODO: stub
+        raise NotImplementedError
 
 
 def _message(row: Any) -> pb.Message:

@@ -9,7 +9,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from deploy.gateway import contracts
+from deploy import contracts
 from deploy.native.parts import SERVICES
 
 SKU = 700_001

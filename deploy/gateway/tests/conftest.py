@@ -20,7 +20,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from yarl import URL
 
-from deploy.gateway import command, config, contracts, envoy
+from deploy import contracts
+from deploy.gateway import command, config, envoy
 from deploy.gateway.settings import Settings
 from deploy.native.health import connectable
 from deploy.native.home import scratch_home

@@ -16,7 +16,8 @@ import pytest
 
 from abacus.identity.v1 import identity_pb2, identity_pb2_grpc
 from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
-from deploy.gateway import command, config, contracts, envoy
+from deploy import contracts
+from deploy.gateway import command, config, envoy
 from deploy.gateway.settings import Settings
 from deploy.native.parts import REPO, SERVICES
 from deploy.native.stack import free_ports

@@ -16,7 +16,8 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 from abacus.access.v1 import access_pb2
 from abacus.identity.v1 import identity_pb2
-from deploy.gateway import config, contracts
+from deploy import contracts
+from deploy.gateway import config
 from deploy.gateway.settings import Settings
 from deploy.native.stack import free_ports
 from kit.calls import NoPolicyError

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from abacus.catalog.v1 import catalog_pb2 as abacus_dot_catalog_dot_v1_dot_catalog__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -29,8 +30,7 @@ class CatalogServiceStub:
     """Products and their prices: the ProductService of the shop.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. `token` is checked when the service has one configured.
-    Errors of every call: TOKEN_INVALID.
+    metadata decides, and then Russian. Calls that have a `token` check it when the service has one configured.
     """
 
     def __init__(self, channel):
@@ -59,39 +59,101 @@ class CatalogServiceStub:
                 request_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.UpsertProductRequest.SerializeToString,
                 response_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.UpsertProductResponse.FromString,
                 _registered_method=True)
+        self.ListProducts = channel.unary_unary(
+                '/abacus.catalog.v1.CatalogService/ListProducts',
+                request_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsRequest.SerializeToString,
+                response_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsResponse.FromString,
+                _registered_method=True)
+        self.GetProductDetails = channel.unary_unary(
+                '/abacus.catalog.v1.CatalogService/GetProductDetails',
+                request_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductDetailsRequest.SerializeToString,
+                response_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductDetailsResponse.FromString,
+                _registered_method=True)
+        self.GetProductPrice = channel.unary_unary(
+                '/abacus.catalog.v1.CatalogService/GetProductPrice',
+                request_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPriceRequest.SerializeToString,
+                response_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPriceResponse.FromString,
+                _registered_method=True)
+        self.GetProductStock = channel.unary_unary(
+                '/abacus.catalog.v1.CatalogService/GetProductStock',
+                request_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductStockRequest.SerializeToString,
+                response_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductStockResponse.FromString,
+                _registered_method=True)
+        self.GetProductPicture = channel.unary_unary(
+                '/abacus.catalog.v1.CatalogService/GetProductPicture',
+                request_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPictureRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
     """Products and their prices: the ProductService of the shop.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. `token` is checked when the service has one configured.
-    Errors of every call: TOKEN_INVALID.
+    metadata decides, and then Russian. Calls that have a `token` check it when the service has one configured.
     """
 
     def GetProduct(self, request, context):
-        """Shows one product. Errors: PRODUCT_NOT_FOUND.
+        """Shows the name and price of one product on sale. Errors: PRODUCT_NOT_FOUND, TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetProducts(self, request, context):
-        """Shows many products in one call; those that are not sold are named, not refused.
+        """Shows many products in one call; those that are not sold are named, not refused. Errors: TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSkus(self, request, context):
-        """Lists the skus that are sold, in rising order.
+        """Lists the skus that are sold, in rising order. Errors: TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertProduct(self, request, context):
-        """Makes a product, or changes it as a whole.
+        """Makes a product, or changes it as a whole: what is left out is empty afterwards. Errors: STALE_VERSION, TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProducts(self, request, context):
+        """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
+        form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProductDetails(self, request, context):
+        """Shows one product, also one that is not on sale. With stock, while LOMS tells it in time. Errors: PRODUCT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProductPrice(self, request, context):
+        """Shows the price of a product on sale. Errors: PRODUCT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProductStock(self, request, context):
+        """Shows how many units of a product on sale can be bought. Errors: PRODUCT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProductPicture(self, request, context):
+        """Draws a product that has no picture of its own: an image, not JSON. Errors: PRODUCT_NOT_FOUND.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +182,31 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.UpsertProductRequest.FromString,
                     response_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.UpsertProductResponse.SerializeToString,
             ),
+            'ListProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProducts,
+                    request_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsRequest.FromString,
+                    response_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsResponse.SerializeToString,
+            ),
+            'GetProductDetails': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProductDetails,
+                    request_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductDetailsRequest.FromString,
+                    response_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductDetailsResponse.SerializeToString,
+            ),
+            'GetProductPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProductPrice,
+                    request_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPriceRequest.FromString,
+                    response_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPriceResponse.SerializeToString,
+            ),
+            'GetProductStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProductStock,
+                    request_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductStockRequest.FromString,
+                    response_serializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductStockResponse.SerializeToString,
+            ),
+            'GetProductPicture': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProductPicture,
+                    request_deserializer=abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPictureRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'abacus.catalog.v1.CatalogService', rpc_method_handlers)
@@ -132,8 +219,7 @@ class CatalogService:
     """Products and their prices: the ProductService of the shop.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. `token` is checked when the service has one configured.
-    Errors of every call: TOKEN_INVALID.
+    metadata decides, and then Russian. Calls that have a `token` check it when the service has one configured.
     """
 
     @staticmethod
@@ -234,6 +320,141 @@ class CatalogService:
             '/abacus.catalog.v1.CatalogService/UpsertProduct',
             abacus_dot_catalog_dot_v1_dot_catalog__pb2.UpsertProductRequest.SerializeToString,
             abacus_dot_catalog_dot_v1_dot_catalog__pb2.UpsertProductResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.catalog.v1.CatalogService/ListProducts',
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsRequest.SerializeToString,
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProductDetails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.catalog.v1.CatalogService/GetProductDetails',
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductDetailsRequest.SerializeToString,
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductDetailsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProductPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.catalog.v1.CatalogService/GetProductPrice',
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPriceRequest.SerializeToString,
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProductStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.catalog.v1.CatalogService/GetProductStock',
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductStockRequest.SerializeToString,
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProductPicture(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.catalog.v1.CatalogService/GetProductPicture',
+            abacus_dot_catalog_dot_v1_dot_catalog__pb2.GetProductPictureRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from abacus.catalog.v1 import catalog_pb2 as _catalog_pb2
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -30,8 +31,7 @@ class CatalogServiceStub:
     """Products and their prices: the ProductService of the shop.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. `token` is checked when the service has one configured.
-    Errors of every call: TOKEN_INVALID.
+    metadata decides, and then Russian. Calls that have a `token` check it when the service has one configured.
     """
 
     @_typing.overload
@@ -39,39 +39,67 @@ class CatalogServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CatalogServiceAsyncStub: ...
     GetProduct: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductRequest, _catalog_pb2.GetProductResponse]
-    """Shows one product. Errors: PRODUCT_NOT_FOUND."""
+    """Shows the name and price of one product on sale. Errors: PRODUCT_NOT_FOUND, TOKEN_INVALID."""
     GetProducts: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductsRequest, _catalog_pb2.GetProductsResponse]
-    """Shows many products in one call; those that are not sold are named, not refused."""
+    """Shows many products in one call; those that are not sold are named, not refused. Errors: TOKEN_INVALID."""
     ListSkus: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListSkusRequest, _catalog_pb2.ListSkusResponse]
-    """Lists the skus that are sold, in rising order."""
+    """Lists the skus that are sold, in rising order. Errors: TOKEN_INVALID."""
     UpsertProduct: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.UpsertProductRequest, _catalog_pb2.UpsertProductResponse]
-    """Makes a product, or changes it as a whole."""
+    """Makes a product, or changes it as a whole: what is left out is empty afterwards. Errors: STALE_VERSION, TOKEN_INVALID."""
+    ListProducts: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListProductsRequest, _catalog_pb2.ListProductsResponse]
+    """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
+    form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+    """
+    GetProductDetails: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductDetailsRequest, _catalog_pb2.GetProductDetailsResponse]
+    """Shows one product, also one that is not on sale. With stock, while LOMS tells it in time. Errors: PRODUCT_NOT_FOUND."""
+    GetProductPrice: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductPriceRequest, _catalog_pb2.GetProductPriceResponse]
+    """Shows the price of a product on sale. Errors: PRODUCT_NOT_FOUND."""
+    GetProductStock: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductStockRequest, _catalog_pb2.GetProductStockResponse]
+    """Shows how many units of a product on sale can be bought. Errors: PRODUCT_NOT_FOUND."""
+    GetProductPicture: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductPictureRequest, _httpbody_pb2.HttpBody]
+    """Draws a product that has no picture of its own: an image, not JSON. Errors: PRODUCT_NOT_FOUND.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
     """Products and their prices: the ProductService of the shop.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. `token` is checked when the service has one configured.
-    Errors of every call: TOKEN_INVALID.
+    metadata decides, and then Russian. Calls that have a `token` check it when the service has one configured.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductRequest, _catalog_pb2.GetProductResponse]  # type: ignore[assignment]
-    """Shows one product. Errors: PRODUCT_NOT_FOUND."""
+    """Shows the name and price of one product on sale. Errors: PRODUCT_NOT_FOUND, TOKEN_INVALID."""
     GetProducts: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductsRequest, _catalog_pb2.GetProductsResponse]  # type: ignore[assignment]
-    """Shows many products in one call; those that are not sold are named, not refused."""
+    """Shows many products in one call; those that are not sold are named, not refused. Errors: TOKEN_INVALID."""
     ListSkus: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListSkusRequest, _catalog_pb2.ListSkusResponse]  # type: ignore[assignment]
-    """Lists the skus that are sold, in rising order."""
+    """Lists the skus that are sold, in rising order. Errors: TOKEN_INVALID."""
     UpsertProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpsertProductRequest, _catalog_pb2.UpsertProductResponse]  # type: ignore[assignment]
-    """Makes a product, or changes it as a whole."""
+    """Makes a product, or changes it as a whole: what is left out is empty afterwards. Errors: STALE_VERSION, TOKEN_INVALID."""
+    ListProducts: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListProductsRequest, _catalog_pb2.ListProductsResponse]  # type: ignore[assignment]
+    """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
+    form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+    """
+    GetProductDetails: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductDetailsRequest, _catalog_pb2.GetProductDetailsResponse]  # type: ignore[assignment]
+    """Shows one product, also one that is not on sale. With stock, while LOMS tells it in time. Errors: PRODUCT_NOT_FOUND."""
+    GetProductPrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductPriceRequest, _catalog_pb2.GetProductPriceResponse]  # type: ignore[assignment]
+    """Shows the price of a product on sale. Errors: PRODUCT_NOT_FOUND."""
+    GetProductStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductStockRequest, _catalog_pb2.GetProductStockResponse]  # type: ignore[assignment]
+    """Shows how many units of a product on sale can be bought. Errors: PRODUCT_NOT_FOUND."""
+    GetProductPicture: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductPictureRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Draws a product that has no picture of its own: an image, not JSON. Errors: PRODUCT_NOT_FOUND.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Products and their prices: the ProductService of the shop.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. `token` is checked when the service has one configured.
-    Errors of every call: TOKEN_INVALID.
+    metadata decides, and then Russian. Calls that have a `token` check it when the service has one configured.
     """
 
     @_abc_1.abstractmethod
@@ -80,7 +108,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.GetProductRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.GetProductResponse, _abc.Awaitable[_catalog_pb2.GetProductResponse]]:
-        """Shows one product. Errors: PRODUCT_NOT_FOUND."""
+        """Shows the name and price of one product on sale. Errors: PRODUCT_NOT_FOUND, TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def GetProducts(
@@ -88,7 +116,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.GetProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.GetProductsResponse, _abc.Awaitable[_catalog_pb2.GetProductsResponse]]:
-        """Shows many products in one call; those that are not sold are named, not refused."""
+        """Shows many products in one call; those that are not sold are named, not refused. Errors: TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def ListSkus(
@@ -96,7 +124,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.ListSkusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.ListSkusResponse, _abc.Awaitable[_catalog_pb2.ListSkusResponse]]:
-        """Lists the skus that are sold, in rising order."""
+        """Lists the skus that are sold, in rising order. Errors: TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def UpsertProduct(
@@ -104,6 +132,51 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.UpsertProductRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.UpsertProductResponse, _abc.Awaitable[_catalog_pb2.UpsertProductResponse]]:
-        """Makes a product, or changes it as a whole."""
+        """Makes a product, or changes it as a whole: what is left out is empty afterwards. Errors: STALE_VERSION, TOKEN_INVALID."""
+
+    @_abc_1.abstractmethod
+    def ListProducts(
+        self,
+        request: _catalog_pb2.ListProductsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.ListProductsResponse, _abc.Awaitable[_catalog_pb2.ListProductsResponse]]:
+        """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
+        form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProductDetails(
+        self,
+        request: _catalog_pb2.GetProductDetailsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetProductDetailsResponse, _abc.Awaitable[_catalog_pb2.GetProductDetailsResponse]]:
+        """Shows one product, also one that is not on sale. With stock, while LOMS tells it in time. Errors: PRODUCT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetProductPrice(
+        self,
+        request: _catalog_pb2.GetProductPriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetProductPriceResponse, _abc.Awaitable[_catalog_pb2.GetProductPriceResponse]]:
+        """Shows the price of a product on sale. Errors: PRODUCT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetProductStock(
+        self,
+        request: _catalog_pb2.GetProductStockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetProductStockResponse, _abc.Awaitable[_catalog_pb2.GetProductStockResponse]]:
+        """Shows how many units of a product on sale can be bought. Errors: PRODUCT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetProductPicture(
+        self,
+        request: _catalog_pb2.GetProductPictureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Draws a product that has no picture of its own: an image, not JSON. Errors: PRODUCT_NOT_FOUND.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

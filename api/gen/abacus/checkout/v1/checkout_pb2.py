@@ -23,10 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from abacus.access.v1 import access_pb2 as abacus_dot_access_dot_v1_dot_access__pb2
+from abacus.loms.v1 import loms_pb2 as abacus_dot_loms_dot_v1_dot_loms__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!abacus/checkout/v1/checkout.proto\x12\x12\x61\x62\x61\x63us.checkout.v1\x1a\x1d\x61\x62\x61\x63us/access/v1/access.proto\x1a\x1b\x62uf/validate/validate.proto\"\x85\x01\n\x10\x41\x64\x64ToCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x13\n\x11\x41\x64\x64ToCartResponse\"\x8a\x01\n\x15\x44\x65leteFromCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x18\n\x16\x44\x65leteFromCartResponse\"K\n\x0fListCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12!\n\x08language\x18\x02 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"f\n\x10ListCartResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.abacus.checkout.v1.CartItem\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"T\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\x03\x12\x0f\n\x07is_gone\x18\x05 \x01(\x08\"\xae\x01\n\x0fPurchaseRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x12$\n\x0e\x65xpected_total\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12!\n\x08language\x18\x04 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65nB\x11\n\x0f_expected_total\"K\n\x10PurchaseResponse\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t2\xce\x03\n\x0f\x43heckoutService\x12k\n\tAddToCart\x12$.abacus.checkout.v1.AddToCartRequest\x1a%.abacus.checkout.v1.AddToCartResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05local\x12z\n\x0e\x44\x65leteFromCart\x12).abacus.checkout.v1.DeleteFromCartRequest\x1a*.abacus.checkout.v1.DeleteFromCartResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05local\x12h\n\x08ListCart\x12#.abacus.checkout.v1.ListCartRequest\x1a$.abacus.checkout.v1.ListCartResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05local\x12h\n\x08Purchase\x12#.abacus.checkout.v1.PurchaseRequest\x1a$.abacus.checkout.v1.PurchaseResponse\"\x11\xea\xe0\x18\r\x1a\x04user*\x05localb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!abacus/checkout/v1/checkout.proto\x12\x12\x61\x62\x61\x63us.checkout.v1\x1a\x1d\x61\x62\x61\x63us/access/v1/access.proto\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x01\n\x10\x41\x64\x64ToCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x13\n\x11\x41\x64\x64ToCartResponse\"\x8a\x01\n\x15\x44\x65leteFromCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x14\n\x03sku\x18\x02 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1a\n\x05\x63ount\x18\x03 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"\x18\n\x16\x44\x65leteFromCartResponse\"K\n\x0fListCartRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12!\n\x08language\x18\x02 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\"f\n\x10ListCartResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.abacus.checkout.v1.CartItem\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"T\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\x03\x12\x0f\n\x07is_gone\x18\x05 \x01(\x08\"\xae\x01\n\x0fPurchaseRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x12$\n\x0e\x65xpected_total\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12!\n\x08language\x18\x04 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65nB\x11\n\x0f_expected_total\"K\n\x10PurchaseResponse\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x13\n\x0btotal_price\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"\x9c\x04\n\x11PlaceOrderRequest\x12\x15\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x12\n\nproduct_id\x18\x02 \x01(\r\x12;\n\x05items\x18\x03 \x03(\x0b\x32!.abacus.checkout.v1.WantedProductB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x30\n\x07\x63ountry\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xc8\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12/\n\x06region\x18\x05 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xc8\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12-\n\x04\x63ity\x18\x06 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xc8\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12/\n\x06street\x18\x07 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xc8\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x35\n\x04\x63\x61rd\x18\x08 \x01(\tB\'\xbaH$r\"2 ^([A-Za-z][A-Za-z0-9_-]{0,63})?$\x12-\n\x05phone\x18\t \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^(\\+[1-9][0-9]{6,14})?$\x12(\n\nrequest_id\x18\n \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x12!\n\x08language\x18\x0b \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n:)\xbaH&\"\x15\n\nproduct_id\n\x05items\x10\x01\"\r\n\x04\x63\x61rd\n\x05phone\"K\n\rWantedProduct\x12\x1b\n\nproduct_id\x18\x01 \x01(\rB\x07\xbaH\x04*\x02 \x00\x12\x1d\n\x08quantity\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06\x18\xff\xff\x03(\x01\"\xda\x01\n\x12PlaceOrderResponse\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatus\x12\x14\n\x0ctotal_amount\x18\x03 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12-\n\x05items\x18\x05 \x03(\x0b\x32\x1e.abacus.loms.v1.OrderedProduct\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xcc\x05\n\x0f\x43heckoutService\x12\x88\x01\n\tAddToCart\x12$.abacus.checkout.v1.AddToCartRequest\x1a%.abacus.checkout.v1.AddToCartResponse\".\xea\xe0\x18\r\x1a\x04user*\x05local\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/cart/items:\x01*\x12\x9a\x01\n\x0e\x44\x65leteFromCart\x12).abacus.checkout.v1.DeleteFromCartRequest\x1a*.abacus.checkout.v1.DeleteFromCartResponse\"1\xea\xe0\x18\r\x1a\x04user*\x05local\x82\xd3\xe4\x93\x02\x1a*\x18/api/v1/cart/items/{sku}\x12|\n\x08ListCart\x12#.abacus.checkout.v1.ListCartRequest\x1a$.abacus.checkout.v1.ListCartResponse\"%\xea\xe0\x18\r\x1a\x04user*\x05local\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/v1/cart\x12\x88\x01\n\x08Purchase\x12#.abacus.checkout.v1.PurchaseRequest\x1a$.abacus.checkout.v1.PurchaseResponse\"1\xea\xe0\x18\r\x1a\x04user*\x05local\x82\xd3\xe4\x93\x02\x1a\"\x15/api/v1/cart/purchase:\x01*\x12\x87\x01\n\nPlaceOrder\x12%.abacus.checkout.v1.PlaceOrderRequest\x1a&.abacus.checkout.v1.PlaceOrderResponse\"*\xea\xe0\x18\r\x1a\x04user*\x05local\x82\xd3\xe4\x93\x02\x13\"\x0e/api/v1/orders:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,32 +64,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PURCHASEREQUEST'].fields_by_name['expected_total']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PURCHASEREQUEST'].fields_by_name['language']._loaded_options = None
   _globals['_PURCHASEREQUEST'].fields_by_name['language']._serialized_options = b'\272H\014r\nR\000R\002ruR\002en'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['user']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['user']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['items']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['items']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['country']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['country']._serialized_options = b'\272H\034r\032\020\001\030\310\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['region']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['region']._serialized_options = b'\272H\034r\032\020\001\030\310\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['city']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['city']._serialized_options = b'\272H\034r\032\020\001\030\310\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['street']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['street']._serialized_options = b'\272H\034r\032\020\001\030\310\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['card']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['card']._serialized_options = b'\272H$r\"2 ^([A-Za-z][A-Za-z0-9_-]{0,63})?$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['phone']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['phone']._serialized_options = b'\272H\033r\0312\027^(\\+[1-9][0-9]{6,14})?$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\0172\r^[ -~]{0,64}$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['language']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['language']._serialized_options = b'\272H\014r\nR\000R\002ruR\002en'
+  _globals['_PLACEORDERREQUEST']._loaded_options = None
+  _globals['_PLACEORDERREQUEST']._serialized_options = b'\272H&\"\025\n\nproduct_id\n\005items\020\001\"\r\n\004card\n\005phone'
+  _globals['_WANTEDPRODUCT'].fields_by_name['product_id']._loaded_options = None
+  _globals['_WANTEDPRODUCT'].fields_by_name['product_id']._serialized_options = b'\272H\004*\002 \000'
+  _globals['_WANTEDPRODUCT'].fields_by_name['quantity']._loaded_options = None
+  _globals['_WANTEDPRODUCT'].fields_by_name['quantity']._serialized_options = b'\272H\010*\006\030\377\377\003(\001'
   _globals['_CHECKOUTSERVICE'].methods_by_name['AddToCart']._loaded_options = None
-  _globals['_CHECKOUTSERVICE'].methods_by_name['AddToCart']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['AddToCart']._serialized_options = b'\352\340\030\r\032\004user*\005local\202\323\344\223\002\027\"\022/api/v1/cart/items:\001*'
   _globals['_CHECKOUTSERVICE'].methods_by_name['DeleteFromCart']._loaded_options = None
-  _globals['_CHECKOUTSERVICE'].methods_by_name['DeleteFromCart']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['DeleteFromCart']._serialized_options = b'\352\340\030\r\032\004user*\005local\202\323\344\223\002\032*\030/api/v1/cart/items/{sku}'
   _globals['_CHECKOUTSERVICE'].methods_by_name['ListCart']._loaded_options = None
-  _globals['_CHECKOUTSERVICE'].methods_by_name['ListCart']._serialized_options = b'\352\340\030\r\032\004user*\005local'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['ListCart']._serialized_options = b'\352\340\030\r\032\004user*\005local\202\323\344\223\002\016\022\014/api/v1/cart'
   _globals['_CHECKOUTSERVICE'].methods_by_name['Purchase']._loaded_options = None
-  _globals['_CHECKOUTSERVICE'].methods_by_name['Purchase']._serialized_options = b'\352\340\030\r\032\004user*\005local'
-  _globals['_ADDTOCARTREQUEST']._serialized_start=118
-  _globals['_ADDTOCARTREQUEST']._serialized_end=251
-  _globals['_ADDTOCARTRESPONSE']._serialized_start=253
-  _globals['_ADDTOCARTRESPONSE']._serialized_end=272
-  _globals['_DELETEFROMCARTREQUEST']._serialized_start=275
-  _globals['_DELETEFROMCARTREQUEST']._serialized_end=413
-  _globals['_DELETEFROMCARTRESPONSE']._serialized_start=415
-  _globals['_DELETEFROMCARTRESPONSE']._serialized_end=439
-  _globals['_LISTCARTREQUEST']._serialized_start=441
-  _globals['_LISTCARTREQUEST']._serialized_end=516
-  _globals['_LISTCARTRESPONSE']._serialized_start=518
-  _globals['_LISTCARTRESPONSE']._serialized_end=620
-  _globals['_CARTITEM']._serialized_start=622
-  _globals['_CARTITEM']._serialized_end=706
-  _globals['_PURCHASEREQUEST']._serialized_start=709
-  _globals['_PURCHASEREQUEST']._serialized_end=883
-  _globals['_PURCHASERESPONSE']._serialized_start=885
-  _globals['_PURCHASERESPONSE']._serialized_end=960
-  _globals['_CHECKOUTSERVICE']._serialized_start=963
-  _globals['_CHECKOUTSERVICE']._serialized_end=1425
+  _globals['_CHECKOUTSERVICE'].methods_by_name['Purchase']._serialized_options = b'\352\340\030\r\032\004user*\005local\202\323\344\223\002\032\"\025/api/v1/cart/purchase:\001*'
+  _globals['_CHECKOUTSERVICE'].methods_by_name['PlaceOrder']._loaded_options = None
+  _globals['_CHECKOUTSERVICE'].methods_by_name['PlaceOrder']._serialized_options = b'\352\340\030\r\032\004user*\005local\202\323\344\223\002\023\"\016/api/v1/orders:\001*'
+  _globals['_ADDTOCARTREQUEST']._serialized_start=208
+  _globals['_ADDTOCARTREQUEST']._serialized_end=341
+  _globals['_ADDTOCARTRESPONSE']._serialized_start=343
+  _globals['_ADDTOCARTRESPONSE']._serialized_end=362
+  _globals['_DELETEFROMCARTREQUEST']._serialized_start=365
+  _globals['_DELETEFROMCARTREQUEST']._serialized_end=503
+  _globals['_DELETEFROMCARTRESPONSE']._serialized_start=505
+  _globals['_DELETEFROMCARTRESPONSE']._serialized_end=529
+  _globals['_LISTCARTREQUEST']._serialized_start=531
+  _globals['_LISTCARTREQUEST']._serialized_end=606
+  _globals['_LISTCARTRESPONSE']._serialized_start=608
+  _globals['_LISTCARTRESPONSE']._serialized_end=710
+  _globals['_CARTITEM']._serialized_start=712
+  _globals['_CARTITEM']._serialized_end=796
+  _globals['_PURCHASEREQUEST']._serialized_start=799
+  _globals['_PURCHASEREQUEST']._serialized_end=973
+  _globals['_PURCHASERESPONSE']._serialized_start=975
+  _globals['_PURCHASERESPONSE']._serialized_end=1050
+  _globals['_PLACEORDERREQUEST']._serialized_start=1053
+  _globals['_PLACEORDERREQUEST']._serialized_end=1593
+  _globals['_WANTEDPRODUCT']._serialized_start=1595
+  _globals['_WANTEDPRODUCT']._serialized_end=1670
+  _globals['_PLACEORDERRESPONSE']._serialized_start=1673
+  _globals['_PLACEORDERRESPONSE']._serialized_end=1891
+  _globals['_CHECKOUTSERVICE']._serialized_start=1894
+  _globals['_CHECKOUTSERVICE']._serialized_end=2610
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,10 @@
+import datetime
+
 from abacus.access.v1 import access_pb2 as _access_pb2
+from abacus.loms.v1 import loms_pb2 as _loms_pb2
 from buf.validate import validate_pb2 as _validate_pb2
+from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -93,3 +98,53 @@ class PurchaseResponse(_message.Message):
     total_price: int
     currency: str
     def __init__(self, order_id: _Optional[int] = ..., total_price: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...
+
+class PlaceOrderRequest(_message.Message):
+    __slots__ = ("user", "product_id", "items", "country", "region", "city", "street", "card", "phone", "request_id", "language")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    CITY_FIELD_NUMBER: _ClassVar[int]
+    STREET_FIELD_NUMBER: _ClassVar[int]
+    CARD_FIELD_NUMBER: _ClassVar[int]
+    PHONE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    user: int
+    product_id: int
+    items: _containers.RepeatedCompositeFieldContainer[WantedProduct]
+    country: str
+    region: str
+    city: str
+    street: str
+    card: str
+    phone: str
+    request_id: str
+    language: str
+    def __init__(self, user: _Optional[int] = ..., product_id: _Optional[int] = ..., items: _Optional[_Iterable[_Union[WantedProduct, _Mapping]]] = ..., country: _Optional[str] = ..., region: _Optional[str] = ..., city: _Optional[str] = ..., street: _Optional[str] = ..., card: _Optional[str] = ..., phone: _Optional[str] = ..., request_id: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
+
+class WantedProduct(_message.Message):
+    __slots__ = ("product_id", "quantity")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    product_id: int
+    quantity: int
+    def __init__(self, product_id: _Optional[int] = ..., quantity: _Optional[int] = ...) -> None: ...
+
+class PlaceOrderResponse(_message.Message):
+    __slots__ = ("order_id", "status", "total_amount", "currency", "items", "created_at")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    status: _loms_pb2.OrderStatus
+    total_amount: int
+    currency: str
+    items: _containers.RepeatedCompositeFieldContainer[_loms_pb2.OrderedProduct]
+    created_at: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[int] = ..., status: _Optional[_Union[_loms_pb2.OrderStatus, str]] = ..., total_amount: _Optional[int] = ..., currency: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_loms_pb2.OrderedProduct, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

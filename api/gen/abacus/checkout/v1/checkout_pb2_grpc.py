@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CheckoutServiceStub:
-    """A user's cart, and the order made of it.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
     metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
@@ -59,10 +59,15 @@ class CheckoutServiceStub:
                 request_serializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PurchaseRequest.SerializeToString,
                 response_deserializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PurchaseResponse.FromString,
                 _registered_method=True)
+        self.PlaceOrder = channel.unary_unary(
+                '/abacus.checkout.v1.CheckoutService/PlaceOrder',
+                request_serializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PlaceOrderRequest.SerializeToString,
+                response_deserializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PlaceOrderResponse.FromString,
+                _registered_method=True)
 
 
 class CheckoutServiceServicer:
-    """A user's cart, and the order made of it.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
     metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
@@ -100,6 +105,15 @@ class CheckoutServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlaceOrder(self, request, context):
+        """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
+        reserved, cancelled or an hour old (a setting).
+        Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckoutServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +137,11 @@ def add_CheckoutServiceServicer_to_server(servicer, server):
                     request_deserializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PurchaseRequest.FromString,
                     response_serializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PurchaseResponse.SerializeToString,
             ),
+            'PlaceOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceOrder,
+                    request_deserializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PlaceOrderRequest.FromString,
+                    response_serializer=abacus_dot_checkout_dot_v1_dot_checkout__pb2.PlaceOrderResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'abacus.checkout.v1.CheckoutService', rpc_method_handlers)
@@ -132,7 +151,7 @@ def add_CheckoutServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CheckoutService:
-    """A user's cart, and the order made of it.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
     metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
@@ -237,6 +256,33 @@ class CheckoutService:
             '/abacus.checkout.v1.CheckoutService/Purchase',
             abacus_dot_checkout_dot_v1_dot_checkout__pb2.PurchaseRequest.SerializeToString,
             abacus_dot_checkout_dot_v1_dot_checkout__pb2.PurchaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.checkout.v1.CheckoutService/PlaceOrder',
+            abacus_dot_checkout_dot_v1_dot_checkout__pb2.PlaceOrderRequest.SerializeToString,
+            abacus_dot_checkout_dot_v1_dot_checkout__pb2.PlaceOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

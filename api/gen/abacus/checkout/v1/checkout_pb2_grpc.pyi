@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CheckoutServiceStub:
-    """A user's cart, and the order made of it.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
     metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
@@ -51,10 +51,15 @@ class CheckoutServiceStub:
     Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
     TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
+    PlaceOrder: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.PlaceOrderRequest, _checkout_pb2.PlaceOrderResponse]
+    """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
+    reserved, cancelled or an hour old (a setting).
+    Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
+    """
 
 @_typing.type_check_only
 class CheckoutServiceAsyncStub(CheckoutServiceStub):
-    """A user's cart, and the order made of it.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
     metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
@@ -75,9 +80,14 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
     TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
+    PlaceOrder: _aio.UnaryUnaryMultiCallable[_checkout_pb2.PlaceOrderRequest, _checkout_pb2.PlaceOrderResponse]  # type: ignore[assignment]
+    """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
+    reserved, cancelled or an hour old (a setting).
+    Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
+    """
 
 class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
-    """A user's cart, and the order made of it.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
 
     Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
     metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
@@ -119,6 +129,17 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
         Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
         TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def PlaceOrder(
+        self,
+        request: _checkout_pb2.PlaceOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkout_pb2.PlaceOrderResponse, _abc.Awaitable[_checkout_pb2.PlaceOrderResponse]]:
+        """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
+        reserved, cancelled or an hour old (a setting).
+        Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
 
 def add_CheckoutServiceServicer_to_server(servicer: CheckoutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

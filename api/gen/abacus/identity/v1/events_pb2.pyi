@@ -1,5 +1,6 @@
 import datetime
 
+from abacus.topics.v1 import topics_pb2 as _topics_pb2
 from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf import descriptor as _descriptor

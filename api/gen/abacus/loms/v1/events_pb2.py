@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from abacus.loms.v1 import loms_pb2 as abacus_dot_loms_dot_v1_dot_loms__pb2
+from abacus.topics.v1 import topics_pb2 as abacus_dot_topics_dot_v1_dot_topics__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x62\x61\x63us/loms/v1/events.proto\x12\x0e\x61\x62\x61\x63us.loms.v1\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x03\n\x12OrderStatusChanged\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\x12!\n\x07version\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00R\x07version\x12\x1b\n\x04user\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x04user\x12\x44\n\x0fprevious_status\x18\x04 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusR\x0epreviousStatus\x12?\n\x06status\x18\x05 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x06status\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n\x05\x61\x63tor\x18\x07 \x01(\tR\x05\x61\x63tor\x12*\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02\x61t\x12\x31\n\x06pay_by\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05payBy\x12/\n\x05items\x18\n \x03(\x0b\x32\x19.abacus.loms.v1.OrderLineR\x05items\x12\x1f\n\x0btotal_price\x18\x0b \x01(\x03R\ntotalPrice\x12\x1a\n\x08\x63urrency\x18\x0c \x01(\tR\x08\x63urrency\"]\n\tOrderLine\x12\x10\n\x03sku\x18\x01 \x01(\rR\x03sku\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n\x05price\x18\x04 \x01(\x03R\x05priceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x62\x61\x63us/loms/v1/events.proto\x12\x0e\x61\x62\x61\x63us.loms.v1\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x04\n\x12OrderStatusChanged\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\x12!\n\x07version\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00R\x07version\x12\x1b\n\x04user\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x04user\x12\x44\n\x0fprevious_status\x18\x04 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusR\x0epreviousStatus\x12?\n\x06status\x18\x05 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x06status\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n\x05\x61\x63tor\x18\x07 \x01(\tR\x05\x61\x63tor\x12*\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02\x61t\x12\x31\n\x06pay_by\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05payBy\x12/\n\x05items\x18\n \x03(\x0b\x32\x19.abacus.loms.v1.OrderLineR\x05items\x12\x1f\n\x0btotal_price\x18\x0b \x01(\x03R\ntotalPrice\x12\x1a\n\x08\x63urrency\x18\x0c \x01(\tR\x08\x63urrency:9\xfa\xe0\x18\x35\n\x1b\x61\x62\x61\x63us.loms.order-status.v1\x12\x0ethe order\'s id\x18\x06\"\x04loms\"]\n\tOrderLine\x12\x10\n\x03sku\x18\x01 \x01(\rR\x03sku\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n\x05price\x18\x04 \x01(\x03R\x05priceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,8 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['user']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['status']._loaded_options = None
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['status']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
-  _globals['_ORDERSTATUSCHANGED']._serialized_start=137
-  _globals['_ORDERSTATUSCHANGED']._serialized_end=643
-  _globals['_ORDERLINE']._serialized_start=645
-  _globals['_ORDERLINE']._serialized_end=738
+  _globals['_ORDERSTATUSCHANGED']._loaded_options = None
+  _globals['_ORDERSTATUSCHANGED']._serialized_options = b'\372\340\0305\n\033abacus.loms.order-status.v1\022\016the order\'s id\030\006\"\004loms'
+  _globals['_ORDERSTATUSCHANGED']._serialized_start=168
+  _globals['_ORDERSTATUSCHANGED']._serialized_end=733
+  _globals['_ORDERLINE']._serialized_start=735
+  _globals['_ORDERLINE']._serialized_end=828
 # @@protoc_insertion_point(module_scope)

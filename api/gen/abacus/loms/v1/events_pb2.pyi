@@ -1,6 +1,7 @@
 import datetime
 
 from abacus.loms.v1 import loms_pb2 as _loms_pb2
+from abacus.topics.v1 import topics_pb2 as _topics_pb2
 from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers

@@ -83,6 +83,56 @@ class LomsServiceStub:
                 request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.AdjustStockRequest.SerializeToString,
                 response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.AdjustStockResponse.FromString,
                 _registered_method=True)
+        self.PlaceOrder = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/PlaceOrder',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.PlaceOrderRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.PlaceOrderResponse.FromString,
+                _registered_method=True)
+        self.ReserveOrder = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/ReserveOrder',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReserveOrderRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReserveOrderResponse.FromString,
+                _registered_method=True)
+        self.ConfirmOrder = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/ConfirmOrder',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmOrderRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmOrderResponse.FromString,
+                _registered_method=True)
+        self.GetOrder = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/GetOrder',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetOrderRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetOrderResponse.FromString,
+                _registered_method=True)
+        self.ListMyOrders = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/ListMyOrders',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListMyOrdersRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListMyOrdersResponse.FromString,
+                _registered_method=True)
+        self.ListStocks = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/ListStocks',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListStocksRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListStocksResponse.FromString,
+                _registered_method=True)
+        self.CreateReservation = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/CreateReservation',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.CreateReservationRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.CreateReservationResponse.FromString,
+                _registered_method=True)
+        self.GetReservation = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/GetReservation',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetReservationRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetReservationResponse.FromString,
+                _registered_method=True)
+        self.ConfirmReservation = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/ConfirmReservation',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmReservationRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmReservationResponse.FromString,
+                _registered_method=True)
+        self.ReleaseReservation = channel.unary_unary(
+                '/abacus.loms.v1.LomsService/ReleaseReservation',
+                request_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReleaseReservationRequest.SerializeToString,
+                response_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReleaseReservationResponse.FromString,
+                _registered_method=True)
 
 
 class LomsServiceServicer:
@@ -159,6 +209,84 @@ class LomsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlaceOrder(self, request, context):
+        """Places an order without holding its stock yet: it is NEW until it is reserved, cancelled or an hour old (a setting).
+        Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveOrder(self, request, context):
+        """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
+        FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+        Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmOrder(self, request, context):
+        """Lets the warehouse begin: a paid order is ASSEMBLING. Confirming a confirmed order again changes nothing.
+        Errors: ORDER_NOT_FOUND, ORDER_NOT_CONFIRMABLE, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrder(self, request, context):
+        """Shows one order with its items, prices, address and history. Errors: ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMyOrders(self, request, context):
+        """Lists the caller's orders, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStocks(self, request, context):
+        """Lists how many units of each product can be bought, in rising order of product ids; or of the products named, in the
+        order in which they are, all on one page: one never received has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateReservation(self, request, context):
+        """Reserves a new order, as ReserveOrder does: a reservation is the view of what one order holds, and has its id.
+        Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, ITEMS_DIFFER, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReservation(self, request, context):
+        """Shows a reservation. Errors: RESERVATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmReservation(self, request, context):
+        """Sees to it that the held units have left the warehouse, which they do when the order is paid: refused before that,
+        and nothing to change after. Errors: RESERVATION_NOT_FOUND, ORDER_NOT_PAID, STALE_VERSION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseReservation(self, request, context):
+        """Gives the held units back: cancels the unpaid order. Releasing again changes nothing.
+        Errors: RESERVATION_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LomsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -206,6 +334,56 @@ def add_LomsServiceServicer_to_server(servicer, server):
                     servicer.AdjustStock,
                     request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.AdjustStockRequest.FromString,
                     response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.AdjustStockResponse.SerializeToString,
+            ),
+            'PlaceOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceOrder,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.PlaceOrderRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.PlaceOrderResponse.SerializeToString,
+            ),
+            'ReserveOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveOrder,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReserveOrderRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReserveOrderResponse.SerializeToString,
+            ),
+            'ConfirmOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOrder,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmOrderRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmOrderResponse.SerializeToString,
+            ),
+            'GetOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrder,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetOrderRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetOrderResponse.SerializeToString,
+            ),
+            'ListMyOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMyOrders,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListMyOrdersRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListMyOrdersResponse.SerializeToString,
+            ),
+            'ListStocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStocks,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListStocksRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ListStocksResponse.SerializeToString,
+            ),
+            'CreateReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateReservation,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.CreateReservationRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.CreateReservationResponse.SerializeToString,
+            ),
+            'GetReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReservation,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetReservationRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.GetReservationResponse.SerializeToString,
+            ),
+            'ConfirmReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmReservation,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmReservationRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmReservationResponse.SerializeToString,
+            ),
+            'ReleaseReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseReservation,
+                    request_deserializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReleaseReservationRequest.FromString,
+                    response_serializer=abacus_dot_loms_dot_v1_dot_loms__pb2.ReleaseReservationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -455,6 +633,276 @@ class LomsService:
             '/abacus.loms.v1.LomsService/AdjustStock',
             abacus_dot_loms_dot_v1_dot_loms__pb2.AdjustStockRequest.SerializeToString,
             abacus_dot_loms_dot_v1_dot_loms__pb2.AdjustStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/PlaceOrder',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.PlaceOrderRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.PlaceOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/ReserveOrder',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ReserveOrderRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ReserveOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/ConfirmOrder',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmOrderRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/GetOrder',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.GetOrderRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.GetOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMyOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/ListMyOrders',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ListMyOrdersRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ListMyOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/ListStocks',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ListStocksRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ListStocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/CreateReservation',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.CreateReservationRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.CreateReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/GetReservation',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.GetReservationRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.GetReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/ConfirmReservation',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmReservationRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ConfirmReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.loms.v1.LomsService/ReleaseReservation',
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ReleaseReservationRequest.SerializeToString,
+            abacus_dot_loms_dot_v1_dot_loms__pb2.ReleaseReservationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,41 @@ class LomsServiceStub:
     """Adds received units to a warehouse."""
     AdjustStock: _grpc.UnaryUnaryMultiCallable[_loms_pb2.AdjustStockRequest, _loms_pb2.AdjustStockResponse]
     """Corrects the units of a warehouse after a count. Errors: STOCK_NOT_FOUND, STOCK_BELOW_RESERVED."""
+    PlaceOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.PlaceOrderRequest, _loms_pb2.PlaceOrderResponse]
+    """Places an order without holding its stock yet: it is NEW until it is reserved, cancelled or an hour old (a setting).
+    Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
+    """
+    ReserveOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ReserveOrderRequest, _loms_pb2.ReserveOrderResponse]
+    """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
+    FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+    Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
+    """
+    ConfirmOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ConfirmOrderRequest, _loms_pb2.ConfirmOrderResponse]
+    """Lets the warehouse begin: a paid order is ASSEMBLING. Confirming a confirmed order again changes nothing.
+    Errors: ORDER_NOT_FOUND, ORDER_NOT_CONFIRMABLE, STALE_VERSION, REQUEST_ID_REUSED.
+    """
+    GetOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.GetOrderRequest, _loms_pb2.GetOrderResponse]
+    """Shows one order with its items, prices, address and history. Errors: ORDER_NOT_FOUND."""
+    ListMyOrders: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ListMyOrdersRequest, _loms_pb2.ListMyOrdersResponse]
+    """Lists the caller's orders, the newest first."""
+    ListStocks: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ListStocksRequest, _loms_pb2.ListStocksResponse]
+    """Lists how many units of each product can be bought, in rising order of product ids; or of the products named, in the
+    order in which they are, all on one page: one never received has none.
+    """
+    CreateReservation: _grpc.UnaryUnaryMultiCallable[_loms_pb2.CreateReservationRequest, _loms_pb2.CreateReservationResponse]
+    """Reserves a new order, as ReserveOrder does: a reservation is the view of what one order holds, and has its id.
+    Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, ITEMS_DIFFER, STALE_VERSION, REQUEST_ID_REUSED.
+    """
+    GetReservation: _grpc.UnaryUnaryMultiCallable[_loms_pb2.GetReservationRequest, _loms_pb2.GetReservationResponse]
+    """Shows a reservation. Errors: RESERVATION_NOT_FOUND."""
+    ConfirmReservation: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ConfirmReservationRequest, _loms_pb2.ConfirmReservationResponse]
+    """Sees to it that the held units have left the warehouse, which they do when the order is paid: refused before that,
+    and nothing to change after. Errors: RESERVATION_NOT_FOUND, ORDER_NOT_PAID, STALE_VERSION.
+    """
+    ReleaseReservation: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ReleaseReservationRequest, _loms_pb2.ReleaseReservationResponse]
+    """Gives the held units back: cancels the unpaid order. Releasing again changes nothing.
+    Errors: RESERVATION_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION, REQUEST_ID_REUSED.
+    """
 
 @_typing.type_check_only
 class LomsServiceAsyncStub(LomsServiceStub):
@@ -97,6 +132,41 @@ class LomsServiceAsyncStub(LomsServiceStub):
     """Adds received units to a warehouse."""
     AdjustStock: _aio.UnaryUnaryMultiCallable[_loms_pb2.AdjustStockRequest, _loms_pb2.AdjustStockResponse]  # type: ignore[assignment]
     """Corrects the units of a warehouse after a count. Errors: STOCK_NOT_FOUND, STOCK_BELOW_RESERVED."""
+    PlaceOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.PlaceOrderRequest, _loms_pb2.PlaceOrderResponse]  # type: ignore[assignment]
+    """Places an order without holding its stock yet: it is NEW until it is reserved, cancelled or an hour old (a setting).
+    Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
+    """
+    ReserveOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.ReserveOrderRequest, _loms_pb2.ReserveOrderResponse]  # type: ignore[assignment]
+    """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
+    FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+    Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
+    """
+    ConfirmOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.ConfirmOrderRequest, _loms_pb2.ConfirmOrderResponse]  # type: ignore[assignment]
+    """Lets the warehouse begin: a paid order is ASSEMBLING. Confirming a confirmed order again changes nothing.
+    Errors: ORDER_NOT_FOUND, ORDER_NOT_CONFIRMABLE, STALE_VERSION, REQUEST_ID_REUSED.
+    """
+    GetOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.GetOrderRequest, _loms_pb2.GetOrderResponse]  # type: ignore[assignment]
+    """Shows one order with its items, prices, address and history. Errors: ORDER_NOT_FOUND."""
+    ListMyOrders: _aio.UnaryUnaryMultiCallable[_loms_pb2.ListMyOrdersRequest, _loms_pb2.ListMyOrdersResponse]  # type: ignore[assignment]
+    """Lists the caller's orders, the newest first."""
+    ListStocks: _aio.UnaryUnaryMultiCallable[_loms_pb2.ListStocksRequest, _loms_pb2.ListStocksResponse]  # type: ignore[assignment]
+    """Lists how many units of each product can be bought, in rising order of product ids; or of the products named, in the
+    order in which they are, all on one page: one never received has none.
+    """
+    CreateReservation: _aio.UnaryUnaryMultiCallable[_loms_pb2.CreateReservationRequest, _loms_pb2.CreateReservationResponse]  # type: ignore[assignment]
+    """Reserves a new order, as ReserveOrder does: a reservation is the view of what one order holds, and has its id.
+    Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, ITEMS_DIFFER, STALE_VERSION, REQUEST_ID_REUSED.
+    """
+    GetReservation: _aio.UnaryUnaryMultiCallable[_loms_pb2.GetReservationRequest, _loms_pb2.GetReservationResponse]  # type: ignore[assignment]
+    """Shows a reservation. Errors: RESERVATION_NOT_FOUND."""
+    ConfirmReservation: _aio.UnaryUnaryMultiCallable[_loms_pb2.ConfirmReservationRequest, _loms_pb2.ConfirmReservationResponse]  # type: ignore[assignment]
+    """Sees to it that the held units have left the warehouse, which they do when the order is paid: refused before that,
+    and nothing to change after. Errors: RESERVATION_NOT_FOUND, ORDER_NOT_PAID, STALE_VERSION.
+    """
+    ReleaseReservation: _aio.UnaryUnaryMultiCallable[_loms_pb2.ReleaseReservationRequest, _loms_pb2.ReleaseReservationResponse]  # type: ignore[assignment]
+    """Gives the held units back: cancels the unpaid order. Releasing again changes nothing.
+    Errors: RESERVATION_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION, REQUEST_ID_REUSED.
+    """
 
 class LomsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Orders and the stock that they hold. Knows skus and counts, asks nobody.
@@ -183,5 +253,100 @@ class LomsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loms_pb2.AdjustStockResponse, _abc.Awaitable[_loms_pb2.AdjustStockResponse]]:
         """Corrects the units of a warehouse after a count. Errors: STOCK_NOT_FOUND, STOCK_BELOW_RESERVED."""
+
+    @_abc_1.abstractmethod
+    def PlaceOrder(
+        self,
+        request: _loms_pb2.PlaceOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.PlaceOrderResponse, _abc.Awaitable[_loms_pb2.PlaceOrderResponse]]:
+        """Places an order without holding its stock yet: it is NEW until it is reserved, cancelled or an hour old (a setting).
+        Errors: TOO_MANY_POSITIONS, TOO_MANY_UNITS, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReserveOrder(
+        self,
+        request: _loms_pb2.ReserveOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.ReserveOrderResponse, _abc.Awaitable[_loms_pb2.ReserveOrderResponse]]:
+        """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
+        FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+        Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmOrder(
+        self,
+        request: _loms_pb2.ConfirmOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.ConfirmOrderResponse, _abc.Awaitable[_loms_pb2.ConfirmOrderResponse]]:
+        """Lets the warehouse begin: a paid order is ASSEMBLING. Confirming a confirmed order again changes nothing.
+        Errors: ORDER_NOT_FOUND, ORDER_NOT_CONFIRMABLE, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetOrder(
+        self,
+        request: _loms_pb2.GetOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.GetOrderResponse, _abc.Awaitable[_loms_pb2.GetOrderResponse]]:
+        """Shows one order with its items, prices, address and history. Errors: ORDER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListMyOrders(
+        self,
+        request: _loms_pb2.ListMyOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.ListMyOrdersResponse, _abc.Awaitable[_loms_pb2.ListMyOrdersResponse]]:
+        """Lists the caller's orders, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ListStocks(
+        self,
+        request: _loms_pb2.ListStocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.ListStocksResponse, _abc.Awaitable[_loms_pb2.ListStocksResponse]]:
+        """Lists how many units of each product can be bought, in rising order of product ids; or of the products named, in the
+        order in which they are, all on one page: one never received has none.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateReservation(
+        self,
+        request: _loms_pb2.CreateReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.CreateReservationResponse, _abc.Awaitable[_loms_pb2.CreateReservationResponse]]:
+        """Reserves a new order, as ReserveOrder does: a reservation is the view of what one order holds, and has its id.
+        Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, ITEMS_DIFFER, STALE_VERSION, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetReservation(
+        self,
+        request: _loms_pb2.GetReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.GetReservationResponse, _abc.Awaitable[_loms_pb2.GetReservationResponse]]:
+        """Shows a reservation. Errors: RESERVATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ConfirmReservation(
+        self,
+        request: _loms_pb2.ConfirmReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.ConfirmReservationResponse, _abc.Awaitable[_loms_pb2.ConfirmReservationResponse]]:
+        """Sees to it that the held units have left the warehouse, which they do when the order is paid: refused before that,
+        and nothing to change after. Errors: RESERVATION_NOT_FOUND, ORDER_NOT_PAID, STALE_VERSION.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseReservation(
+        self,
+        request: _loms_pb2.ReleaseReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loms_pb2.ReleaseReservationResponse, _abc.Awaitable[_loms_pb2.ReleaseReservationResponse]]:
+        """Gives the held units back: cancels the unpaid order. Releasing again changes nothing.
+        Errors: RESERVATION_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION, REQUEST_ID_REUSED.
+        """
 
 def add_LomsServiceServicer_to_server(servicer: LomsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,6 +3,7 @@ import datetime
 from abacus.access.v1 import access_pb2 as _access_pb2
 from abacus.loms.v1 import loms_pb2 as _loms_pb2
 from buf.validate import validate_pb2 as _validate_pb2
+from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -92,3 +93,66 @@ class Message(_message.Message):
     sent_at: _timestamp_pb2.Timestamp
     kind: str
     def __init__(self, message_id: _Optional[int] = ..., user: _Optional[int] = ..., order_id: _Optional[int] = ..., order_status: _Optional[_Union[_loms_pb2.OrderStatus, str]] = ..., channel: _Optional[_Union[Channel, str]] = ..., status: _Optional[_Union[MessageStatus, str]] = ..., address: _Optional[str] = ..., subject: _Optional[str] = ..., text: _Optional[str] = ..., attempts: _Optional[int] = ..., error: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[str] = ...) -> None: ...
+
+class SendNotificationRequest(_message.Message):
+    __slots__ = ("channel", "to", "template", "variables", "language", "request_id")
+    class VariablesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    channel: Channel
+    to: str
+    template: str
+    variables: _containers.ScalarMap[str, str]
+    language: str
+    request_id: str
+    def __init__(self, channel: _Optional[_Union[Channel, str]] = ..., to: _Optional[str] = ..., template: _Optional[str] = ..., variables: _Optional[_Mapping[str, str]] = ..., language: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SendNotificationResponse(_message.Message):
+    __slots__ = ("notification_id", "status")
+    NOTIFICATION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    notification_id: int
+    status: MessageStatus
+    def __init__(self, notification_id: _Optional[int] = ..., status: _Optional[_Union[MessageStatus, str]] = ...) -> None: ...
+
+class GetNotificationRequest(_message.Message):
+    __slots__ = ("notification_id",)
+    NOTIFICATION_ID_FIELD_NUMBER: _ClassVar[int]
+    notification_id: int
+    def __init__(self, notification_id: _Optional[int] = ...) -> None: ...
+
+class GetNotificationResponse(_message.Message):
+    __slots__ = ("notification",)
+    NOTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    notification: Notification
+    def __init__(self, notification: _Optional[_Union[Notification, _Mapping]] = ...) -> None: ...
+
+class Notification(_message.Message):
+    __slots__ = ("notification_id", "status", "channel", "to", "template", "created_at", "error_message", "sent_at")
+    NOTIFICATION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SENT_AT_FIELD_NUMBER: _ClassVar[int]
+    notification_id: int
+    status: MessageStatus
+    channel: Channel
+    to: str
+    template: str
+    created_at: _timestamp_pb2.Timestamp
+    error_message: str
+    sent_at: _timestamp_pb2.Timestamp
+    def __init__(self, notification_id: _Optional[int] = ..., status: _Optional[_Union[MessageStatus, str]] = ..., channel: _Optional[_Union[Channel, str]] = ..., to: _Optional[str] = ..., template: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error_message: _Optional[str] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -40,6 +40,16 @@ class NotificationsServiceStub:
                 request_serializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.ListMessagesRequest.SerializeToString,
                 response_deserializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.ListMessagesResponse.FromString,
                 _registered_method=True)
+        self.SendNotification = channel.unary_unary(
+                '/abacus.notifications.v1.NotificationsService/SendNotification',
+                request_serializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.SendNotificationRequest.SerializeToString,
+                response_deserializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.SendNotificationResponse.FromString,
+                _registered_method=True)
+        self.GetNotification = channel.unary_unary(
+                '/abacus.notifications.v1.NotificationsService/GetNotification',
+                request_serializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.GetNotificationRequest.SerializeToString,
+                response_deserializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.GetNotificationResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationsServiceServicer:
@@ -53,6 +63,22 @@ class NotificationsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendNotification(self, request, context):
+        """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
+        variables each needs: docs/contracts.md.
+        Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNotification(self, request, context):
+        """Shows what became of a message. Errors: NOTIFICATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +86,16 @@ def add_NotificationsServiceServicer_to_server(servicer, server):
                     servicer.ListMessages,
                     request_deserializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.ListMessagesRequest.FromString,
                     response_serializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.ListMessagesResponse.SerializeToString,
+            ),
+            'SendNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendNotification,
+                    request_deserializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.SendNotificationRequest.FromString,
+                    response_serializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.SendNotificationResponse.SerializeToString,
+            ),
+            'GetNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNotification,
+                    request_deserializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.GetNotificationRequest.FromString,
+                    response_serializer=abacus_dot_notifications_dot_v1_dot_notifications__pb2.GetNotificationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +126,60 @@ class NotificationsService:
             '/abacus.notifications.v1.NotificationsService/ListMessages',
             abacus_dot_notifications_dot_v1_dot_notifications__pb2.ListMessagesRequest.SerializeToString,
             abacus_dot_notifications_dot_v1_dot_notifications__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.notifications.v1.NotificationsService/SendNotification',
+            abacus_dot_notifications_dot_v1_dot_notifications__pb2.SendNotificationRequest.SerializeToString,
+            abacus_dot_notifications_dot_v1_dot_notifications__pb2.SendNotificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/abacus.notifications.v1.NotificationsService/GetNotification',
+            abacus_dot_notifications_dot_v1_dot_notifications__pb2.GetNotificationRequest.SerializeToString,
+            abacus_dot_notifications_dot_v1_dot_notifications__pb2.GetNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,13 @@ class NotificationsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> NotificationsServiceAsyncStub: ...
     ListMessages: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]
     """Lists messages, the newest first."""
+    SendNotification: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.SendNotificationRequest, _notifications_pb2.SendNotificationResponse]
+    """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
+    variables each needs: docs/contracts.md.
+    Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
+    """
+    GetNotification: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetNotificationRequest, _notifications_pb2.GetNotificationResponse]
+    """Shows what became of a message. Errors: NOTIFICATION_NOT_FOUND."""
 
 @_typing.type_check_only
 class NotificationsServiceAsyncStub(NotificationsServiceStub):
@@ -43,6 +50,13 @@ class NotificationsServiceAsyncStub(NotificationsServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMessages: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Lists messages, the newest first."""
+    SendNotification: _aio.UnaryUnaryMultiCallable[_notifications_pb2.SendNotificationRequest, _notifications_pb2.SendNotificationResponse]  # type: ignore[assignment]
+    """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
+    variables each needs: docs/contracts.md.
+    Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
+    """
+    GetNotification: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetNotificationRequest, _notifications_pb2.GetNotificationResponse]  # type: ignore[assignment]
+    """Shows what became of a message. Errors: NOTIFICATION_NOT_FOUND."""
 
 class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message."""
@@ -54,5 +68,24 @@ class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListMessagesResponse, _abc.Awaitable[_notifications_pb2.ListMessagesResponse]]:
         """Lists messages, the newest first."""
+
+    @_abc_1.abstractmethod
+    def SendNotification(
+        self,
+        request: _notifications_pb2.SendNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.SendNotificationResponse, _abc.Awaitable[_notifications_pb2.SendNotificationResponse]]:
+        """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
+        variables each needs: docs/contracts.md.
+        Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetNotification(
+        self,
+        request: _notifications_pb2.GetNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.GetNotificationResponse, _abc.Awaitable[_notifications_pb2.GetNotificationResponse]]:
+        """Shows what became of a message. Errors: NOTIFICATION_NOT_FOUND."""
 
 def add_NotificationsServiceServicer_to_server(servicer: NotificationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

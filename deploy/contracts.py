@@ -1,4 +1,4 @@
-"""What the contracts say about the doors: services, RPCs and their REST routes."""
+"""What the contracts say: services, RPCs and their REST routes, topics."""
 
 import importlib
 import pkgutil
@@ -10,6 +10,8 @@ from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.rpc import error_details_pb2, status_pb2
+
+from abacus.topics.v1 import topics_pb2
 
 _VARIABLE = re.compile(r"{([^={}]+)(?:=([^{}]*))?}")
 
@@ -48,14 +50,21 @@ def _segments(template: str) -> list[str]:
 
 def services(names: Iterable[str]) -> list[ServiceDescriptor]:
     """Return the gRPC services of the contracts of these services ("loms": package abacus.loms.v1)."""
-    found = []
+    return [service for file in _files(names) for service in file.services_by_name.values()]
+
+
+def topics(names: Iterable[str]) -> list[topics_pb2.Topic]:
+    """Return the topics whose messages stand in the contracts of these services."""
+    options = [message.GetOptions() for file in _files(names) for message in file.message_types_by_name.values()]
+    return [one.Extensions[topics_pb2.topic] for one in options if one.HasExtension(topics_pb2.topic)]
+
+
+def _files(names: Iterable[str]) -> Iterator[FileDescriptor]:
     for name in names:
         package = importlib.import_module(f"abacus.{name}.v1")
         for module in pkgutil.iter_modules(package.__path__):
             if module.name.endswith("_pb2"):
-                file = importlib.import_module(f"{package.__name__}.{module.name}").DESCRIPTOR
-                found += file.services_by_name.values()
-    return found
+                yield importlib.import_module(f"{package.__name__}.{module.name}").DESCRIPTOR
 
 
 def bindings(service: ServiceDescriptor) -> Iterator[Binding]:
