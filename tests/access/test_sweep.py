@@ -150,10 +150,12 @@ async def ask(
     template = getattr(rule, verb)
     fields = json_format.MessageToDict(request, preserving_proto_field_name=True)
     path = template.format(**fields)
-    body = {name: value for name, value in fields.items() if f"{{{name}}}" not in template}
+    rest = {name: value for name, value in fields.items() if f"{{{name}}}" not in template}
+    given = {"json": rest} if rule.body else {"params": rest}
     headers = {"authorization": f"Bearer {caller.token}"} if caller.token else {}
-    async with http.request(verb.upper(), path, json=body if rule.body else None, headers=headers) as answer:
-        return answer.status, json.loads(await answer.text() or "{}")
+    async with http.request(verb.upper(), path, headers=headers, **given) as answer:
+        is_json = answer.content_type == "application/json"
+        return answer.status, json.loads(await answer.text() or "{}") if is_json else {}
 
 
 async def test_anothers_order_is_as_none(scene: Scene) -> None:

@@ -41,7 +41,7 @@ _REQUESTS: dict[int, Any] = {
     STOCKS: loms_pb2.StocksRequest,
     LIST: loms_pb2.ListOrderRequest,
 }
-SHORT = Reason(code_pb2.FAILED_PRECONDITION, "SHORT")
+SHORT = Reason(code_pb2.FAILED_PRECONDITION, "SHORT", "a test says so")
 
 
 @given(number=st.integers(1, 2**63 - 1))

@@ -46,6 +46,8 @@ def bent(request: Message, dice: random.Random) -> bytes:
 def _bend(message: Message, field: FieldDescriptor, dice: random.Random) -> None:
     if dice.random() < 0.1:
         message.ClearField(field.name)
+    elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+        getattr(message, field.name)[dice.choice(TEXTS)] = dice.choice(TEXTS)
     elif field.message_type is not None:
         many = getattr(message, field.name)
         if field.is_repeated and dice.random() < 0.5:

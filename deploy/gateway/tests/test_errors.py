@@ -128,7 +128,9 @@ async def test_error_of_a_service(gateway, shop) -> None:
     """A service's refusal keeps its code, its reason and all details."""
 
     def refuse(request: Any) -> None:
-        raise errors.Reason(8, "TOO_MANY_TRIES")("wait\nlong", field="email", retry_after_s=60, left="0")
+        raise errors.Reason(8, "TOO_MANY_TRIES", "a test says so")(
+            "wait\nlong", field="email", retry_after_s=60, left="0"
+        )
 
     shop.answers["LoginByEmail"] = refuse
     answer = await gateway.call("POST", LOGIN, json={})

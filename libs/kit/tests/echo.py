@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
 MIGRATIONS = Path(__file__).parents[3] / "services" / "loms" / "migrations"
-REFUSED = Reason(9, "REFUSED")
+REFUSED = Reason(9, "REFUSED", "a test says so")
 SLOW_S = 1.0
 BIG_BYTES = 3_000_000
 

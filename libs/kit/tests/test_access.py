@@ -13,7 +13,7 @@ from kit.testing import person_token, policy, refused, service_token
 from kit.tokens import ANONYMOUS, Principal
 
 LOMS = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
-NOT_FOUND = Reason(5, "THING_NOT_FOUND")
+NOT_FOUND = Reason(5, "THING_NOT_FOUND", "a test says so")
 OWNER, OTHER = Principal("user:1", 1), Principal("user:2", 2)
 ADMIN = Principal("user:3", 3, roles=frozenset({"admin"}))
 CHECKOUT = Principal("checkout")
@@ -298,11 +298,13 @@ class Loms:
 
     def __init__(self):
         self.called = []
+        self.users = []  # that the requests name
 
         async def owner_of(order_id):
             return {1: 1}.get(order_id)
 
-        self.owned = {"order_id": Owned(owner_of, lambda order: Reason(5, "ORDER_NOT_FOUND")(f"no order {order}"))}
+        no_order = Reason(5, "ORDER_NOT_FOUND", "a test says so")
+        self.owned = {"order_id": Owned(owner_of, lambda order: no_order(f"no order {order}"))}
 
     def __getattr__(self, name):
         if name not in LOMS.methods_by_name:
@@ -310,6 +312,7 @@ class Loms:
 
         async def handle(request, call):
             self.called.append((name, call.caller))
+            self.users.append(getattr(request, "user", None))
             return call.answer_type()
 
         return handle
@@ -353,6 +356,16 @@ class TestDoor:
             await (await stub_for(person_token(1))).CreateOrder(order)
         await (await stub_for(service_token("checkout", "loms"))).CreateOrder(order)
         assert [("CreateOrder", "checkout")] == servicer.called
+
+    async def test_a_person_who_is_not_named_is_the_caller(self, stub_for, servicer):
+        """Not so a service, nor an administrator, who may ask for anybody and so has to say for whom."""
+        order = loms_pb2.CreateOrderRequest(items=[loms_pb2.OrderItem(sku=1, count=1)])
+        await (await stub_for(person_token(7))).CreateOrder(order)
+        await (await stub_for(person_token(7))).ListOrders(loms_pb2.ListOrdersRequest())
+        assert [7, 7] == servicer.users
+        for token in (service_token("local", "loms"), person_token(3, roles=("admin",))):
+            with refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field="user"):
+                await (await stub_for(token)).ListOrders(loms_pb2.ListOrdersRequest())
 
     async def test_who_may_not_call_learns_nothing_of_the_request(self, stub_for):
         """The token is looked at first: a request that is nonsense, too, is only not allowed."""

@@ -203,7 +203,9 @@ class TestClient:
 
     async def test_errors_come_back_as_themselves(self, peer, servicer):
         """Code, reason, metadata and fields are what the peer raised."""
-        servicer.fail(Reason(9, "ORDER_NOT_PAYABLE")("order 1 is failed", status="failed", field="order_id"))
+        servicer.fail(
+            Reason(9, "ORDER_NOT_PAYABLE", "a test says so")("order 1 is failed", status="failed", field="order_id")
+        )
         with pytest.raises(Error) as caught:
             await peer.ListOrder(ASK)
         error = caught.value
