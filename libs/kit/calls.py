@@ -333,7 +333,8 @@ def field_path(path_of_violation: Any) -> str:
         path += ("." if path else "") + element.field_name
         subscript = element.subscript
         if subscript is not None:
-            path += f"[{subscript.value}]"
+            # A map's key is the caller's, and may be of any length: errors travel in a trailer, which may not.
+            path += "[]" if isinstance(subscript.value, str) else f"[{subscript.value}]"
     return path
 
 

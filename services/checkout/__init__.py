@@ -1,1 +1,1 @@
-"""Carts, and the orders made of them."""
+"""Carts, and the orders made of them or of a list."""

@@ -4,7 +4,9 @@ from google.rpc import code_pb2
 
 from kit.errors import Reason
 
-PRODUCT_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND", "no such product, or not on sale")
+PRODUCT_NOT_FOUND = Reason(
+    code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND", "no such product, or not on sale; metadata `sku`, or `skus` of a list"
+)
 NOT_IN_CART = Reason(code_pb2.NOT_FOUND, "NOT_IN_CART", "the sku is not in the cart")
 OUT_OF_STOCK = Reason(code_pb2.FAILED_PRECONDITION, "OUT_OF_STOCK", "fewer units can be bought than wanted")
 TOO_MANY_UNITS = Reason(
@@ -23,5 +25,5 @@ PRICE_CHANGED = Reason(
     code_pb2.FAILED_PRECONDITION, "PRICE_CHANGED", "the total is not the expected one; metadata has the new one"
 )
 CURRENCIES_MIXED = Reason(
-    code_pb2.FAILED_PRECONDITION, "CURRENCIES_MIXED", "the cart holds products of more than one currency"
+    code_pb2.FAILED_PRECONDITION, "CURRENCIES_MIXED", "products of more than one currency do not make one order"
 )

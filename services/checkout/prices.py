@@ -1,11 +1,12 @@
-"""What a cart costs: pure."""
+"""What a cart or a list costs: pure."""
 
 from collections import Counter
 from collections.abc import Mapping
 from typing import TypedDict
 
-from checkout.errors import CURRENCIES_MIXED, PRODUCT_GONE
+from checkout.errors import CURRENCIES_MIXED
 from checkout.peers import Product
+from kit.errors import Reason
 
 
 class Line(TypedDict):
@@ -26,20 +27,20 @@ def totals(units: Mapping[int, int], products: Mapping[int, Product]) -> dict[st
     return dict(sums)
 
 
-def to_buy(units: Mapping[int, int], products: Mapping[int, Product]) -> tuple[list[Line], int, str]:
-    """Put names and prices to the units (by sku) of a cart; return its lines, their total and its currency.
+def to_buy(units: Mapping[int, int], products: Mapping[int, Product], *, unsold: Reason) -> tuple[list[Line], int, str]:
+    """Put names and prices to the units (by sku) of a cart or a list; return its lines, their total and its currency.
 
     Raises:
-        Error: PRODUCT_GONE, naming every sku that is not sold any more; CURRENCIES_MIXED.
+        Error: unsold, naming every sku that is not on sale; CURRENCIES_MIXED.
     """
-    gone = [sku for sku in units if sku not in products]
-    if gone:
-        skus = ",".join(map(str, gone))
-        raise PRODUCT_GONE(f"not sold any more: {skus}", skus=skus)
+    missing = [sku for sku in units if sku not in products]
+    if missing:
+        skus = ",".join(map(str, missing))
+        raise unsold(f"not on sale: {skus}", skus=skus)
     (currency, total), *others = totals(units, products).items()
     if others:
         currencies = ",".join(sorted([currency, *dict(others)]))
-        raise CURRENCIES_MIXED(f"one purchase is in one currency, not in {currencies}", currencies=currencies)
+        raise CURRENCIES_MIXED(f"one order is in one currency, not in {currencies}", currencies=currencies)
     lines = [
         Line(sku=sku, count=count, name=products[sku].name, price=products[sku].price) for sku, count in units.items()
     ]

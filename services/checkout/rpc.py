@@ -1,15 +1,19 @@
 """The wire of checkout: check the request, make the call, translate the answer. No SQL here."""
 
 import asyncio
+from collections import Counter
 
 from abacus.checkout.v1 import checkout_pb2
+from abacus.loms.v1 import loms_pb2
 from checkout import cart, prices
-from checkout.errors import PRODUCT_NOT_FOUND
+from checkout.errors import PRODUCT_NOT_FOUND, TOO_MANY_POSITIONS, TOO_MANY_UNITS
 from checkout.peers import Peers, Product
-from checkout.purchases import Purchases, Wanted
+from checkout.purchases import Listed, Purchases, Wanted
 from kit import requests
 from kit.calls import Call
 from kit.db import Connection, Database
+
+FORM = ("country", "region", "city", "street", "card", "phone")
 
 
 class Checkout:
@@ -87,11 +91,59 @@ class Checkout:
             order_id=done.order_id, total_price=done.total_price, currency=done.currency
         )
 
-    async def PlaceOrder(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def PlaceOrder(self, request: checkout_pb2.PlaceOrderRequest, call: Call) -> checkout_pb2.PlaceOrderResponse:
+        """Place an order of what is listed, past the cart."""
+        done = await self.purchases.buy(
+            Wanted(
+                user=request.user,
+                caller=call.caller,
+                request_id=call.request_id if call.has_request_id else None,
+                body_hash=requests.body_hash(request),
+                expected_total=None,
+                language=call.language,
+                listed=_listed(request, self.positions_max),
+            )
+        )
+        return checkout_pb2.PlaceOrderResponse(
+            order_id=done.order_id,
+            status=loms_pb2.ORDER_STATUS_NEW,  # the first answer, whatever became of the order since
+            total_amount=done.total_price,
+            currency=done.currency,
+            items=[_ordered(line) for line in done.lines],
+            created_at=done.ordered_at,
+        )
 
 
 def _item(sku: int, count: int, product: Product | None) -> checkout_pb2.CartItem:
     if product is None:
         return checkout_pb2.CartItem(sku=sku, count=count, is_gone=True)
     return checkout_pb2.CartItem(sku=sku, count=count, name=product.name, price=product.price)
+
+
+def _listed(request: checkout_pb2.PlaceOrderRequest, positions_max: int) -> Listed:
+    """What a request lists, added up by product.
+
+    Raises:
+        Error: TOO_MANY_UNITS, TOO_MANY_POSITIONS.
+    """
+    units: Counter[int] = Counter({request.product_id: 1} if request.product_id else {})
+    for item in request.items:
+        units[item.product_id] += item.quantity
+    if len(units) > positions_max:
+        raise TOO_MANY_POSITIONS(f"at most {positions_max} products in an order", limit=positions_max)
+    for sku, count in units.items():
+        if count > cart.UNITS_MAX:
+            raise TOO_MANY_UNITS(
+                f"product {sku}: {count} units, at most {cart.UNITS_MAX} in an order", sku=sku, wanted=count
+            )
+    return Listed(units, {name: value for name in FORM if (value := getattr(request, name))})
+
+
+def _ordered(line: prices.Line) -> loms_pb2.OrderedProduct:
+    return loms_pb2.OrderedProduct(
+        product_id=line["sku"],
+        name=line["name"],
+        quantity=line["count"],
+        price=line["price"],
+        amount=line["count"] * line["price"],
+    )

@@ -5,7 +5,7 @@ from functools import partial
 from abacus.identity.v1 import events_pb2 as identity_pb2
 from abacus.loms.v1 import events_pb2 as loms_pb2
 from abacus.notifications.v1 import notifications_pb2
-from kit import inbox, service, settings
+from kit import inbox, requests, service, settings
 from kit.db import Database
 from notifications import accounts, contacts, listing, messages, orders, rpc
 from notifications.channels import MailRelay, Port, SmsGateway
@@ -56,6 +56,7 @@ async def serve(given: Settings, command: str) -> None:
                 process.work(sender.run)
             process.work(consumer(process.db, given.kafka).run)
             process.every("prune inbox", partial(inbox.prune, process.db), PRUNE_EVERY_S)
+            process.every("prune requests", partial(requests.prune, process.db), PRUNE_EVERY_S)
             process.every("forget secrets", partial(messages.forget_secrets, process.db), PRUNE_EVERY_S)
         if command in ("all", "api"):
             await process.serve(

@@ -57,3 +57,8 @@ def one_line(text: str) -> str:
     return " ".join(
         "".join(" " if unicodedata.category(sign).startswith(("C", "Z")) else sign for sign in text).split()
     )
+
+
+def lines(text: str) -> str:
+    """Foreign text of which line breaks are kept, and nothing else that `one_line` takes out."""
+    return "\n".join(map(one_line, text.splitlines())).strip("\n")

@@ -39,6 +39,18 @@ async def newest(
     return rows
 
 
+async def one(db: Database, message_id: int) -> asyncpg.Record | None:
+    """Find a message."""
+    return await db.pool.fetchrow(
+        """
+        SELECT message_id, channel, status, address, error, created_at, sent_at, coalesce(kind, order_status) AS kind
+          FROM messages
+         WHERE message_id = $1
+        """,
+        message_id,
+    )
+
+
 async def figures(db: Database) -> dict[str, Any]:
     """How many messages are not sent, by status, and how old the oldest queued one is, in seconds.
 

@@ -44,6 +44,7 @@ class Claimed:
     language: str
     created_at: datetime
     expires_in_s: float | None  # from the moment of the claim
+    by_hand: bool  # somebody sent it, and its event holds the variables of its template
 
 
 def status_name(kind: Any, status: int) -> str:
@@ -93,18 +94,25 @@ async def note(
     sealed: str | None = None,
     expires_at: datetime | None = None,
     pause_s: float = 0,
-) -> None:
+    language: str | None = None,
+    sent_by: str | None = None,
+) -> int | None:
     """Note a message that has its own address: once, whatever else comes of this kind about the same.
 
-    It has either an event and an address, or both are sealed, and it expires. It is due after pause_s.
+    It has either an event and an address, or both are sealed, and it expires. It is due after pause_s. One that
+    somebody sent by hand has a language.
+
+    Returns:
+        its id; None where there was one already.
     """
-    await conn.execute(
+    message_id: int | None = await conn.fetchval(
         """
         INSERT INTO messages (event_id, kind, about, user_id, channel, address, event, sealed, expires_at,
-                              by_contact, status, next_attempt_at)
+                              in_language, sent_by, by_contact, status, next_attempt_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9,
-                false, 'queued', clock_timestamp() + make_interval(secs => $10))
+                $11, $12, false, 'queued', clock_timestamp() + make_interval(secs => $10))
         ON CONFLICT (kind, about) WHERE about IS NOT NULL DO NOTHING
+        RETURNING message_id
         """,
         event_id,
         kind,
@@ -116,7 +124,10 @@ async def note(
         sealed,
         expires_at,
         pause_s,
+        language,
+        sent_by,
     )
+    return message_id
 
 
 async def look_again(conn: Connection, user_id: int) -> None:
@@ -203,7 +214,7 @@ async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -
     rows = await db.pool.fetch(
         """
         WITH due AS (
-            SELECT message_id, user_id, by_contact, address
+            SELECT message_id, user_id, by_contact, address, in_language
               FROM messages
              WHERE channel = $1
                AND status = 'queued'
@@ -218,7 +229,7 @@ async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -
                         ELSE coalesce(CASE $1 WHEN 'email' THEN contacts.email ELSE contacts.phone END, '') END
                         AS address,
                    coalesce(first_name, '') AS first_name,
-                   coalesce(language, 'ru') AS language
+                   coalesce(in_language, language, 'ru') AS language
               FROM due
               LEFT JOIN contacts USING (user_id)
         )
@@ -232,8 +243,9 @@ async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -
           FROM found
          WHERE messages.message_id = found.message_id
         RETURNING messages.message_id, coalesce(order_id, messages.user_id, messages.message_id) AS lane, event_id,
-                  coalesce(kind, order_status) AS kind, event, sealed, attempts, messages.address, first_name, language,
-                  created_at, extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in_s
+                  coalesce(kind, order_status) AS kind, event, sealed, attempts, messages.address, first_name,
+                  language, created_at, sent_by IS NOT NULL AS by_hand,
+                  extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in_s
         """,
         channel,
         lease_s,

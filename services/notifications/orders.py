@@ -17,6 +17,7 @@ TOPIC = "abacus.loms.order-status.v1"
 CHANNELS: dict[int, tuple[Channel, ...]] = {
     loms_pb2.ORDER_STATUS_AWAITING_PAYMENT: (Channel.EMAIL,),
     loms_pb2.ORDER_STATUS_PAID: (Channel.EMAIL, Channel.SMS),
+    loms_pb2.ORDER_STATUS_ASSEMBLING: (Channel.EMAIL,),
     loms_pb2.ORDER_STATUS_CANCELLED: (Channel.EMAIL,),
     loms_pb2.ORDER_STATUS_FAILED: (Channel.EMAIL,),
     loms_pb2.ORDER_STATUS_RECEIVED: (Channel.EMAIL,),

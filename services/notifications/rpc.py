@@ -1,13 +1,15 @@
-"""The wire: what became of each message."""
+"""The wire: what became of each message, and messages sent by hand."""
 
 from typing import Any
 
 from abacus.notifications.v1 import notifications_pb2 as pb
+from kit import requests
 from kit.calls import Call
-from kit.db import Database
+from kit.db import Connection, Database
 from kit.paging import Page
-from notifications import listing
-from notifications.messages import status_name
+from notifications import by_hand, listing
+from notifications.errors import NOTIFICATION_NOT_FOUND
+from notifications.messages import Channel, status_name
 
 
 class Notifications:
@@ -30,11 +32,42 @@ class Notifications:
         shown, token = page.cut(rows, key=lambda row: row["message_id"])
         return pb.ListMessagesResponse(messages=[_message(row) for row in shown], next_page_token=token)
 
-    async def SendNotification(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def SendNotification(self, request: pb.SendNotificationRequest, call: Call) -> pb.SendNotificationResponse:
+        """Queue a message to an address; a worker sends it."""
+        channel = Channel(status_name(pb.Channel, request.channel))
+        variables = by_hand.checked(request.template, channel, request.to, request.variables)
 
-    async def GetNotification(self, request, call):  # TODO: stub
-        raise NotImplementedError
+        async def effect(conn: Connection) -> pb.SendNotificationResponse:
+            message_id = await by_hand.note(
+                conn,
+                template=request.template,
+                channel=channel,
+                to=request.to,
+                variables=variables,
+                language=call.language,
+                sent_by=call.caller,
+            )
+            return pb.SendNotificationResponse(notification_id=message_id, status=pb.MESSAGE_STATUS_QUEUED)
+
+        return await requests.once(self.db, call, request, effect)
+
+    async def GetNotification(self, request: pb.GetNotificationRequest, call: Call) -> pb.GetNotificationResponse:
+        """What became of a message, whatever it is about."""
+        row = await listing.one(self.db, request.notification_id)
+        if row is None:
+            raise NOTIFICATION_NOT_FOUND(f"there is no message {request.notification_id}")
+        return pb.GetNotificationResponse(
+            notification=pb.Notification(
+                notification_id=row["message_id"],
+                status=f"MESSAGE_STATUS_{row['status'].upper()}",
+                channel=f"CHANNEL_{row['channel'].upper()}",
+                to=row["address"],
+                template=row["kind"],
+                created_at=row["created_at"],
+                error_message=row["error"] or None,
+                sent_at=row["sent_at"],
+            )
+        )
 
 
 def _message(row: Any) -> pb.Message:

@@ -10,7 +10,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from kit import json
-from notifications import accounts, orders
+from notifications import accounts, by_hand, orders
 from notifications.failures import Failure
 from notifications.kinds import Words, one_line
 from notifications.messages import Channel, Claimed
@@ -44,7 +44,7 @@ class Texts:
         )
         self._templates: dict[tuple[str, str], Template] = {}
         for language in LANGUAGES:
-            for kind, its in KINDS.items():
+            for kind, its in [*KINDS.items(), *by_hand.KINDS.items()]:
                 name = f"{language}/{kind}.txt"
                 try:
                     template = environment.get_template(name)
@@ -62,7 +62,8 @@ class Texts:
         """
         name = f"{claimed.language}/{claimed.kind}.txt"
         try:
-            kind, template = KINDS[claimed.kind], self._templates[claimed.language, claimed.kind]
+            kind = (by_hand.KINDS if claimed.by_hand else KINDS)[claimed.kind]
+            template = self._templates[claimed.language, claimed.kind]
             content = json.loads(kind.content, (claimed.event or "").encode())
             context = template.new_context(kind.values(content, claimed, Words(claimed.language, self.timezone)))
             parts = {block: "".join(template.blocks[block](context)).strip() for block in _BLOCKS[channel]}

@@ -23,6 +23,7 @@ from kit.tokens import ServiceKey
 
 SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
 SERVICES = Path(__file__).parents[2]
+ADDRESS = {"country": "Россия", "region": "Москва", "city": "Москва", "street": "ул. Ленина, 1, кв. 2"}
 _numbers = itertools.count(1)
 
 
@@ -109,6 +110,16 @@ class Shop:
     async def purchase(self, **more: object) -> checkout_pb2.PurchaseResponse:
         return await self.stub.Purchase(checkout_pb2.PurchaseRequest(**{"user": self.user} | more))
 
+    async def place(self, *items: tuple[int, int], **more: object) -> checkout_pb2.PlaceOrderResponse:
+        """Place an order of these (product, quantity), to an address."""
+        wanted = [checkout_pb2.WantedProduct(product_id=sku, quantity=count) for sku, count in items]
+        request = checkout_pb2.PlaceOrderRequest(**{"user": self.user, "items": wanted} | ADDRESS | more)
+        return await self.stub.PlaceOrder(request)
+
+    async def order(self, order_id: int) -> loms_pb2.Order:
+        """An order with its address, as LOMS shows it."""
+        return (await self.tools.loms.GetOrder(loms_pb2.GetOrderRequest(order_id=order_id))).order
+
     async def cart(self) -> dict[int, int]:
         """Units in the cart by sku."""
         return {item.sku: item.count for item in (await self.show()).items}
@@ -152,3 +163,8 @@ def instead() -> Callable:
         return SimpleNamespace(**{name: getattr(real, name) for name in names} | calls)
 
     return make
+
+
+async def due(shop: Shop) -> None:
+    """Make every unfinished purchase due for the worker."""
+    await shop.db.pool.execute("UPDATE purchases SET try_at = clock_timestamp() WHERE finished_at IS NULL")

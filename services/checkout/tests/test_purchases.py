@@ -262,7 +262,7 @@ async def test_what_loms_refuses_is_closed_and_told(open_shop):
 async def test_units_that_loms_finds_too_many_are_the_carts_fault(open_shop, peers, instead):
     """As positions are; and any other argument that LOMS calls wrong is told without its fields."""
     refusals = [
-        Reason(StatusCode.INVALID_ARGUMENT.value[0], name)("of the order", field="items[0].count")
+        Reason(StatusCode.INVALID_ARGUMENT.value[0], name, "")("of the order", field="items[0].count")
         for name in ("TOO_MANY_UNITS", "INVALID_FIELD")
     ]
 

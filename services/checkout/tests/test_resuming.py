@@ -12,7 +12,10 @@ from grpc import StatusCode
 from abacus.checkout.v1 import checkout_pb2_grpc
 from abacus.loms.v1 import loms_pb2_grpc
 from checkout import purchases
+from checkout.errors import OUT_OF_STOCK
+from checkout.orders import Decision
 from checkout.purchases import Wanted
+from checkout.tests.conftest import due
 from deploy.native import keys
 from kit import client, migrate
 from kit.errors import Error
@@ -28,11 +31,6 @@ def wanted(shop, request_id=None):
         expected_total=None,
         language="ru",
     )
-
-
-async def due(shop) -> None:
-    """Make every open purchase due for the worker."""
-    await shop.db.pool.execute("UPDATE purchases SET try_at = clock_timestamp() WHERE state = 'open'")
 
 
 async def test_the_worker_finishes_a_purchase_that_was_only_begun(shop):
@@ -52,10 +50,10 @@ async def test_the_worker_finds_the_order_that_was_made(shop):
     sku = await shop.goods(5)
     await shop.add(sku, 2)
     begun = await shop.buying.begin(wanted(shop))
-    order_id, _ = await shop.buying.order(begun)
+    decision = await shop.buying.order(begun)
     await due(shop)
     await shop.buying.resume_once()
-    assert [order_id] == [order.order_id for order in await shop.orders()]
+    assert [decision.order_id] == [order.order_id for order in await shop.orders()]
     assert ({}, 3) == (await shop.cart(), await shop.tools.available(sku))
 
 
@@ -72,12 +70,12 @@ async def test_a_purchase_closed_twice_takes_the_units_once(shop):
     sku = await shop.goods(9)
     await shop.add(sku, 2)
     begun = await shop.buying.begin(wanted(shop))
-    order_id, _ = await shop.buying.order(begun)
+    decision = await shop.buying.order(begun)
     await shop.add(sku, 2)
-    first = await shop.buying.close(begun, order_id, None)
-    assert first == await shop.buying.close(begun, order_id, None)
-    other = await shop.buying.close(begun, None, purchases.OUT_OF_STOCK("none"))
-    assert ("done", order_id) == (other.state, other.order_id)
+    first = await shop.buying.close(begun, decision)
+    assert first == await shop.buying.close(begun, decision)
+    other = await shop.buying.close(begun, Decision(refusal=OUT_OF_STOCK("none")))
+    assert ("done", decision.order_id) == (other.state, other.order_id)
     assert {sku: 2} == await shop.cart()
 
 
@@ -106,7 +104,7 @@ async def test_another_request_finishes_the_open_one_first(shop):
     assert [2, 3] == [order.items[0].count for order in await shop.orders()]
     assert (300, {}) == (second.total_price, await shop.cart())
     finished = await shop.buying.finish(begun)
-    assert (await shop.orders())[0].order_id == (await shop.buying.close(finished, None, None)).order_id
+    assert (await shop.orders())[0].order_id == (await shop.buying.close(finished, Decision())).order_id
 
 
 async def test_another_request_does_not_pass_an_open_one_that_cannot_end(shop, open_shop, peers, away):

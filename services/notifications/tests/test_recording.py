@@ -14,7 +14,7 @@ PLAN = {
     "FAILED": {"email"},
     "RECEIVED": {"email"},
     "NEW": set(),
-    "ASSEMBLING": set(),
+    "ASSEMBLING": {"email"},
     "READY_FOR_PICKUP": set(),
     "DELIVERING": set(),
 }

@@ -37,6 +37,7 @@ def claimed(event, *, name="Анна", language="ru"):
         language=language,
         created_at=AT,
         expires_in_s=None,
+        by_hand=False,
     )
 
 
