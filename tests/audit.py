@@ -79,14 +79,22 @@ _INVARIANTS = {
           JOIN orders ON orders.id = holds.order_id
          WHERE NOT CASE orders.status
                    WHEN 'awaiting_payment' THEN holds.state = 'held'
-                   WHEN 'paid' THEN holds.state = 'posted'
                    WHEN 'cancelled' THEN holds.state IN ('voided', 'expired')
-                   ELSE false END
+                   WHEN 'new' THEN false
+                   WHEN 'failed' THEN false
+                   ELSE holds.state = 'posted' END
     """,
-    "an order holds what its lines say, a failed one nothing": f"""
+    "an order holds what its lines say if it ever awaited payment, else nothing": f"""
         SELECT order_id, sku, line.units, held.units AS held
-          FROM (SELECT orders.id AS order_id, sku, CASE status WHEN 'failed' THEN NULL ELSE units END AS units
-                  FROM orders, {_LINES}) AS line
+          FROM (SELECT orders.id AS order_id, sku, CASE WHEN awaited THEN units END AS units
+                  FROM orders
+                 CROSS JOIN LATERAL (
+                       SELECT EXISTS (
+                              SELECT
+                                FROM order_history
+                               WHERE order_id = orders.id
+                                 AND status = 'awaiting_payment') AS awaited) AS change,
+                       {_LINES}) AS line
           FULL JOIN (SELECT order_id, sku, sum(count) AS units
                        FROM holds
                       GROUP BY order_id, sku) AS held USING (order_id, sku)
@@ -122,6 +130,37 @@ _INVARIANTS = {
           JOIN order_history ON order_history.order_id = orders.id
          WHERE order_history.reason = 'not paid in time'
            AND at < pay_by
+    """,
+    "an order has pay_by from when it awaits payment on, and no sooner": """
+        SELECT id, status, pay_by
+          FROM orders
+         WHERE (pay_by IS NOT NULL) <> EXISTS (
+               SELECT
+                 FROM order_history
+                WHERE order_id = orders.id
+                  AND status = 'awaiting_payment')
+    """,
+    "an order that was placed new has its address, another one none": """
+        SELECT placed.order_id, address.order_id AS of_address
+          FROM (SELECT order_id
+                  FROM order_history
+                 WHERE version = 1
+                   AND status = 'new') AS placed
+          FULL JOIN order_addresses AS address USING (order_id)
+         WHERE placed.order_id IS NULL
+            OR address.order_id IS NULL
+    """,
+    "what was short is said of failed orders alone": """
+        SELECT id, status, shortages
+          FROM orders
+         WHERE (status = 'failed') <> (shortages IS NOT NULL)
+    """,
+    "time ends what awaits payment as not paid, and what is new as not reserved": """
+        SELECT order_id, version, previous_status, reason
+          FROM order_history
+         WHERE actor = 'loms'
+           AND (previous_status, reason) <> ('awaiting_payment', 'not paid in time')
+           AND (previous_status, reason) <> ('new', 'not reserved in time')
     """,
     "every change, hold and movement has its order": """
         SELECT *
@@ -251,6 +290,17 @@ async def mailbox(address: str) -> list[dict[str, Any]]:
     return messages
 
 
+# Which change of an order is told by what; the others are not.
+_CHANNELS = {
+    "awaiting_payment": ("email",),
+    "failed": ("email",),
+    "paid": ("email", "sms"),
+    "assembling": ("email",),
+    "cancelled": ("email",),
+    "received": ("email",),
+}
+
+
 @dataclass(frozen=True)
 class Post:
     """What customers got."""
@@ -267,7 +317,7 @@ async def audit_messages(loms: asyncpg.Connection, notifications: asyncpg.Connec
     """
     due = Counter[tuple[int, int, str]]()
     for order_id, version, status in await loms.fetch("SELECT order_id, version, status FROM order_history"):
-        for channel in {"paid": ("email", "sms")}.get(status, ("email",)):
+        for channel in _CHANNELS.get(status, ()):
             due[order_id, version, channel] += 1
     rows = await notifications.fetch(
         """

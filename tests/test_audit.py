@@ -41,6 +41,40 @@ DAMAGES = [
         "INSERT INTO holds (order_id, sku, warehouse_id, count, state) VALUES (4, 1, 1, 1, 'voided')",
         "an order holds what its lines say",
     ),
+    (
+        "INSERT INTO holds (order_id, sku, warehouse_id, count) VALUES (5, 1, 1, 1)",
+        "a hold is held while its order awaits payment",
+    ),
+    (
+        "INSERT INTO holds (order_id, sku, warehouse_id, count, state) VALUES (6, 1, 1, 1, 'voided')",
+        "an order holds what its lines say",
+    ),
+    ("UPDATE holds SET state = 'held' WHERE order_id = 7", "a hold is held while its order awaits payment"),
+    ("DELETE FROM holds WHERE order_id = 7", "an order holds what its lines say"),
+    ("UPDATE orders SET pay_by = now() WHERE id = 5", "an order has pay_by from when it awaits payment on"),
+    ("UPDATE orders SET pay_by = NULL WHERE id = 7", "an order has pay_by from when it awaits payment on"),
+    ("DELETE FROM order_addresses WHERE order_id = 5", "an order that was placed new has its address"),
+    (
+        "UPDATE order_addresses SET order_id = 1 WHERE order_id = 7",
+        "an order that was placed new has its address, another one none",
+    ),
+    (
+        """
+        ALTER TABLE order_addresses DROP CONSTRAINT order_addresses_order_id_fkey;
+        INSERT INTO order_addresses (order_id, country, region, city, street) VALUES (99, 'a', 'b', 'c', 'd')
+        """,
+        "an order that was placed new has its address, another one none",
+    ),
+    ("UPDATE orders SET shortages = NULL WHERE id = 4", "what was short is said of failed orders alone"),
+    ("UPDATE orders SET shortages = '[[1, 9, 0]]' WHERE id = 1", "what was short is said of failed orders alone"),
+    (
+        "UPDATE order_history SET actor = 'loms', reason = 'not paid in time' WHERE (order_id, version) = (6, 2)",
+        "time ends what awaits payment as not paid",
+    ),
+    (
+        "UPDATE order_history SET actor = 'loms', reason = 'not reserved in time' WHERE (order_id, version) = (3, 2)",
+        "time ends what awaits payment as not paid",
+    ),
     ("UPDATE orders SET lines = lines || lines WHERE id = 4", "an order has lines, each sku once, in order of sku"),
     (
         """UPDATE orders SET lines = '[[2, 1, "", 0]]' || lines WHERE id = 4""",
@@ -139,7 +173,11 @@ UNTOLD = [
 
 @pytest.fixture
 async def sound(open_database: OpenDatabase, open_door: OpenDoor) -> Database:
-    """Orders 1 awaiting payment, 2 paid, 3 cancelled, 4 failed; ten units of a sku in each of two warehouses."""
+    """Orders 1 awaiting payment, 2 paid, 3 cancelled, 4 failed, of CreateOrder.
+
+    Orders 5 new, 6 cancelled while it was new, 7 reserved, paid and confirmed, that were placed first. Ten units of a
+    sku in each of two warehouses.
+    """
     db = await open_database("loms")
     servicer = rpc.Loms(db, pay_within_s=600, positions_max=20, batching=Batching(batch_max=64, queue_max=1000))
     stub = loms_pb2_grpc.LomsServiceStub(await open_door(SERVICE, servicer))
@@ -150,7 +188,18 @@ async def sound(open_database: OpenDatabase, open_door: OpenDoor) -> Database:
     assert [1, 2, 3, 4] == ids
     await stub.OrderPayed(loms_pb2.OrderPayedRequest(order_id=2))
     await stub.CancelOrder(loms_pb2.CancelOrderRequest(order_id=3))
+    assert [5, 6, 7] == [(await stub.PlaceOrder(placed(7, (1, 1)))).order_id for _ in range(3)]
+    await stub.CancelOrder(loms_pb2.CancelOrderRequest(order_id=6))
+    await stub.ReserveOrder(loms_pb2.ReserveOrderRequest(order_id=7))
+    await stub.OrderPayed(loms_pb2.OrderPayedRequest(order_id=7))
+    await stub.ConfirmOrder(loms_pb2.ConfirmOrderRequest(order_id=7))
     return db
+
+
+def placed(user: int, *items: tuple[int, int]) -> loms_pb2.PlaceOrderRequest:
+    """The request for an order of (sku, count) pairs that holds nothing yet."""
+    lines = [loms_pb2.OrderItem(sku=sku, count=count) for sku, count in items]
+    return loms_pb2.PlaceOrderRequest(user=user, items=lines, country="RU", region="Tver", city="Tver", street="1")
 
 
 async def test_a_sound_database_passes(sound):
@@ -185,13 +234,13 @@ async def told(sound: Database, native, topic) -> str:
 
 
 async def test_a_sound_topic_passes(sound, native, told):
-    """Six changes, each told once; a record that comes again is a repeat."""
+    """Thirteen changes, each told once; a record that comes again is a repeat."""
     async with sound.pool.acquire() as conn:
-        assert Wire(6, 0) == await audit_topic(conn, native.kafka, topic=told)
+        assert Wire(13, 0) == await audit_topic(conn, native.kafka, topic=told)
         async with AIOKafkaProducer(bootstrap_servers=native.kafka) as producer:
             (record, *_) = await read_topic(native.kafka, told)
             await producer.send_and_wait(told, record.value, key=record.key, headers=list(record.headers))
-        assert Wire(6, 1) == await audit_topic(conn, native.kafka, topic=told)
+        assert Wire(13, 1) == await audit_topic(conn, native.kafka, topic=told)
 
 
 async def test_a_topic_that_says_otherwise_is_found(sound, native, told):

@@ -25,6 +25,7 @@ async def serve(of: Settings, command: str) -> None:
         if command in ("all", "workers"):
             process.work(outbox.Relay(db, of.kafka).run)
             process.every("expire", partial(changes.expire_once, db), EXPIRE_EVERY_S)
+            process.every("expire new", partial(changes.expire_new_once, db, new_ttl_s=of.new_ttl_s), EXPIRE_EVERY_S)
             process.every("prune requests", partial(requests.prune, db), PRUNE_EVERY_S)
         if command in ("all", "api"):
             pause_s = PAUSE_S if process.door == "grpcio" else 0.0

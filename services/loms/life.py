@@ -47,9 +47,12 @@ TRANSITIONS: dict[tuple[str | None, str], str] = {
     (DELIVERING, REVOKE): CANCELLED,
 }
 
-# What a repeat of an event finds done already: it is answered OK and changes nothing.
+# What a repeat of an event finds done already: it is answered OK and changes nothing. A failed order answers a repeat
+# of the reserve that failed.
 DONE = {
+    HELD: {AWAITING_PAYMENT, FAILED, PAID, ASSEMBLING, READY_FOR_PICKUP, DELIVERING, RECEIVED},
     PAY: {PAID, ASSEMBLING, READY_FOR_PICKUP, DELIVERING, RECEIVED},
+    CONFIRM: {ASSEMBLING, READY_FOR_PICKUP, DELIVERING, RECEIVED},
     CANCEL: {CANCELLED},
 }
 

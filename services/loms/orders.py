@@ -1,4 +1,4 @@
-"""Orders as they are kept, each with its lines. Owns the table orders.
+"""Orders as they are kept, each with its lines. Owns the tables orders and order_addresses.
 
 Locks are taken in one order: orders by id; then, by the one statement that writes, request keys and shelves by
 (sku, warehouse_id). Where two cross nevertheless, the one that PostgreSQL ends goes again (`batches.py`).
@@ -7,9 +7,7 @@ Locks are taken in one order: orders by id; then, by the one statement that writ
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
-
-import asyncpg
+from typing import Any, NamedTuple
 
 from abacus.loms.v1 import loms_pb2
 from kit.db import Connection, Database, Part
@@ -42,6 +40,17 @@ class Order(NamedTuple):
     pay_by: datetime | None
     shortages: Sequence[Shortage] = ()
     lines: Sequence[Line] = ()
+
+
+class Address(NamedTuple):
+    """Where a placed order goes, and how it is to be paid."""
+
+    country: str = ""
+    region: str = ""
+    city: str = ""
+    street: str = ""
+    card: str = ""  # a token, never the number
+    phone: str = ""
 
 
 _COLUMNS = """id, user_id, status, version, reason, total_price, currency, created_at, updated_at, pay_by,
@@ -79,6 +88,17 @@ def _insert_part(orders: Sequence[Order], *shared: object) -> Part:
     )
 
 
+def address_part(order_id: int, address: Address) -> Part:
+    """Write the address of a new order."""
+    return Part(
+        """
+        INSERT INTO order_addresses (order_id, country, region, city, street, card, phone)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        (order_id, *address),
+    )
+
+
 async def lock(conn: Connection, order_ids: Sequence[int]) -> dict[int, Order]:
     """Lock those of these orders that there are, until the transaction ends; return them by id."""
     rows = await conn.fetch(
@@ -111,6 +131,24 @@ async def lock_overdue(conn: Connection, limit: int) -> dict[int, Order]:
     return _orders(rows)
 
 
+async def lock_forgotten(conn: Connection, new_ttl_s: float, limit: int) -> dict[int, Order]:
+    """Lock orders that nobody reserved within new_ttl_s and that nobody else has locked; return them by id."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS}
+          FROM orders
+         WHERE status = '{life.NEW}'
+           AND created_at < now() - make_interval(secs => $1)  -- as above
+         ORDER BY created_at
+         LIMIT $2
+           FOR NO KEY UPDATE SKIP LOCKED
+        """,  # noqa: S608  # only constants
+        new_ttl_s,
+        limit,
+    )
+    return _orders(rows)
+
+
 def update_part(orders: Sequence[Order]) -> Part:
     """Write the status, version, reason and time of change of locked orders; status and time are the same for all."""
     ((status, at),) = {(order.status, order.updated_at) for order in orders}
@@ -132,6 +170,56 @@ def update_part(orders: Sequence[Order]) -> Part:
             at,
         ),
     )
+
+
+def reserve_part(orders: Sequence[Order]) -> Part:
+    """Write what became of locked orders whose stock was asked for, at one moment."""
+    ((at,),) = {(order.updated_at,) for order in orders}
+    return Part(
+        """
+        UPDATE orders
+           SET status = reserved.status,
+               version = reserved.version,
+               reason = reserved.reason,
+               pay_by = reserved.pay_by,
+               shortages = reserved.shortages,
+               updated_at = $7
+          FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::timestamptz[], $6::jsonb[])
+               AS reserved (id, status, version, reason, pay_by, shortages)
+         WHERE orders.id = reserved.id
+        """,
+        (
+            [order.id for order in orders],
+            [order.status for order in orders],
+            [order.version for order in orders],
+            [order.reason for order in orders],
+            [order.pay_by for order in orders],
+            [_to_json(order.shortages) if order.shortages else None for order in orders],
+            at,
+        ),
+    )
+
+
+async def get_with_address(db: Database, order_id: int) -> tuple[Order, Address]:
+    """One order; the address is empty where it was made without.
+
+    Raises:
+        Error: ORDER_NOT_FOUND.
+    """
+    row = await db.pool.fetchrow(
+        f"""
+        SELECT {_COLUMNS}, country, region, city, street, card, phone
+          FROM orders
+          LEFT JOIN order_addresses ON order_id = id
+         WHERE id = $1
+        """,  # noqa: S608  # only constants
+        order_id,
+    )
+    if row is None:
+        raise no_order(order_id)
+    of_address = len(Address._fields)
+    (order,) = _orders([tuple(row)[:-of_address]]).values()
+    return order, Address(*(text or "" for text in tuple(row)[-of_address:]))
 
 
 async def get_many(db: Database, order_ids: Sequence[int]) -> list[Order | Error]:
@@ -184,7 +272,7 @@ async def overdue(db: Database) -> int:
     return count
 
 
-def _orders(rows: Sequence[asyncpg.Record]) -> dict[int, Order]:
+def _orders(rows: Sequence[Any]) -> dict[int, Order]:
     """Orders by id, in the order of the rows."""
     orders = {}
     for id_, *columns, shortages, lines in rows:

@@ -163,20 +163,22 @@ def place(fresh: Sequence[Wanted], look: Look, pay_by: datetime) -> list[Placed]
             created_at=look.at,
             updated_at=look.at,
             pay_by=None if parts is None else pay_by,
-            shortages=_shortages(items, left) if parts is None else (),
+            shortages=shortages(items, left) if parts is None else (),
             lines=wanted.lines,
         )
-        placed.append(Placed(order, _take(id_, parts or {}, left), _created(order, told_pay_by)))
+        placed.append(Placed(order, take(id_, parts or {}, left), _created(order, told_pay_by)))
     return placed
 
 
-def _take(order_id: int, parts: Parts, left: dict[int, dict[int, int]]) -> list[stock.Hold]:
+def take(order_id: int, parts: Parts, left: dict[int, dict[int, int]]) -> list[stock.Hold]:
+    """What an order holds of its parts, which are no longer left."""
     for (sku, warehouse_id), units in parts.items():
         left[sku][warehouse_id] -= units
     return [stock.Hold(order_id, sku, warehouse_id, units) for (sku, warehouse_id), units in parts.items()]
 
 
-def _shortages(items: Mapping[int, int], left: Mapping[int, Mapping[int, int]]) -> list[Shortage]:
+def shortages(items: Mapping[int, int], left: Mapping[int, Mapping[int, int]]) -> list[Shortage]:
+    """What is short of an order's items."""
     available = {sku: sum(left.get(sku, {}).values()) for sku in items}
     return [Shortage(sku, units, available[sku]) for sku, units in items.items() if available[sku] < units]
 

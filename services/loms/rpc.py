@@ -1,20 +1,35 @@
 """The wire: check the request, make the call, translate the answer. No SQL here."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
+from operator import itemgetter
+from typing import Any
 
 from abacus.loms.v1 import loms_pb2
 from kit import paging, requests
 from kit.access import Owned
 from kit.calls import Call
 from kit.db import Connection, Database
-from loms import changes, history, orders, placing, stock
+from loms import changes, history, orders, placing, reservations, reserving, stock, views
 from loms.batches import Batcher, Batching
 from loms.errors import TOO_MANY_POSITIONS, TOO_MANY_UNITS, no_order
 from loms.history import Line
+from loms.judging import Asked
 
 # They wait for a batch: the keys of `full`, for those who ask before there is a servicer.
-BOUNDED = ("CreateOrder", "OrderPayed", "CancelOrder", "ListOrder", "Stocks")
+BOUNDED = (
+    "CreateOrder",
+    "OrderPayed",
+    "CancelOrder",
+    "ReserveOrder",
+    "CreateReservation",
+    "ConfirmOrder",
+    "ReleaseReservation",
+    "ListOrder",
+    "Stocks",
+)
+CURRENCY = "RUB"  # where none is given
 UNITS_MAX = 65535  # of one sku in an order, however many lines name it
 
 
@@ -26,8 +41,13 @@ class Loms:
         self.positions_max = positions_max
         place = partial(placing.create_many, db, pay_within_s=pay_within_s)
         self.creating: Batcher[placing.Wanted, loms_pb2.CreateOrderResponse] = Batcher(place, batching)
-        self.paying: Batcher[changes.Asked, None] = Batcher(partial(changes.pay_many, db), batching)
-        self.cancelling: Batcher[changes.Asked, None] = Batcher(partial(changes.cancel_many, db), batching)
+        reserve = partial(reserving.reserve_many, db, pay_within_s=pay_within_s)
+        self.reserving: Batcher[Asked, loms_pb2.ReserveOrderResponse] = Batcher(reserve, batching)
+        self.paying: Batcher[Asked, loms_pb2.OrderPayedResponse] = Batcher(partial(changes.pay_many, db), batching)
+        confirm = partial(changes.confirm_many, db)
+        self.confirming: Batcher[Asked, loms_pb2.ConfirmOrderResponse] = Batcher(confirm, batching)
+        cancel = partial(changes.cancel_many, db)
+        self.cancelling: Batcher[Asked, loms_pb2.CancelOrderResponse] = Batcher(cancel, batching)
         self.reading: Batcher[int, orders.Order] = Batcher(partial(orders.get_many, db), batching)
         self.stocks: Batcher[int, list[tuple[int, int]]] = Batcher(partial(stock.free_of, db), batching)
         owners: Batcher[int, int | None] = Batcher(partial(orders.owners, db), batching)
@@ -36,6 +56,10 @@ class Loms:
             "CreateOrder": self.creating.is_full,
             "OrderPayed": self.paying.is_full,
             "CancelOrder": self.cancelling.is_full,
+            "ReserveOrder": self.reserving.is_full,
+            "CreateReservation": self.reserving.is_full,
+            "ConfirmOrder": self.confirming.is_full,
+            "ReleaseReservation": self.cancelling.is_full,
             "ListOrder": self.reading.is_full,
             "Stocks": self.stocks.is_full,
         }
@@ -47,39 +71,26 @@ class Loms:
                 request_id=call.request_id,
                 body_hash=requests.body_hash(request),
                 user=request.user,
-                currency=request.currency or "RUB",
+                currency=request.currency or CURRENCY,
                 lines=_lines(request.items, self.positions_max),
             )
         )
 
     async def ListOrder(self, request: loms_pb2.ListOrderRequest, call: Call) -> loms_pb2.ListOrderResponse:
-        return _shown(await self.reading.ask(request.order_id))
+        return views.shown(await self.reading.ask(request.order_id))
 
     async def OrderPayed(self, request: loms_pb2.OrderPayedRequest, call: Call) -> loms_pb2.OrderPayedResponse:
-        await self.paying.ask(_asked(request, call))
-        return loms_pb2.OrderPayedResponse()
+        return await self.paying.ask(_asked(request, call, request.order_id))
 
     async def CancelOrder(self, request: loms_pb2.CancelOrderRequest, call: Call) -> loms_pb2.CancelOrderResponse:
-        await self.cancelling.ask(_asked(request, call)._replace(reason=request.reason))
-        return loms_pb2.CancelOrderResponse()
+        return await self.cancelling.ask(_asked(request, call, request.order_id)._replace(reason=request.reason))
 
     async def Stocks(self, request: loms_pb2.StocksRequest, call: Call) -> loms_pb2.StocksResponse:
-        free = await self.stocks.ask(request.sku)
-        return loms_pb2.StocksResponse(
-            stocks=[loms_pb2.Stock(warehouse_id=warehouse_id, count=units) for warehouse_id, units in free]
-        )
+        return loms_pb2.StocksResponse(stocks=views.stocks(await self.stocks.ask(request.sku)))
 
     async def ListOrders(self, request: loms_pb2.ListOrdersRequest, call: Call) -> loms_pb2.ListOrdersResponse:
-        page = paging.Page(request)
-        found = await orders.of_user(
-            self.db,
-            request.user,
-            status=history.from_enum(request.status),
-            before=page.last_id,
-            limit=page.limit,
-        )
-        shown, token = page.cut(found, key=lambda order: order.id)
-        return loms_pb2.ListOrdersResponse(orders=[_shown(order) for order in shown], next_page_token=token)
+        found, token = await self._orders_of(request.user, request)
+        return loms_pb2.ListOrdersResponse(orders=map(views.shown, found), next_page_token=token)
 
     async def GetOrderHistory(
         self, request: loms_pb2.GetOrderHistoryRequest, call: Call
@@ -87,19 +98,7 @@ class Loms:
         rows = await history.of_order(self.db, request.order_id)
         if not rows:
             raise no_order(request.order_id)
-        return loms_pb2.GetOrderHistoryResponse(
-            changes=[
-                loms_pb2.OrderChange(
-                    version=row["version"],
-                    previous_status=history.to_enum(row["previous_status"]),
-                    status=history.to_enum(row["status"]),
-                    reason=row["reason"],
-                    actor=row["actor"],
-                    at=row["at"],
-                )
-                for row in rows
-            ]
-        )
+        return loms_pb2.GetOrderHistoryResponse(changes=map(views.change, rows))
 
     async def ReceiveStock(self, request: loms_pb2.ReceiveStockRequest, call: Call) -> loms_pb2.ReceiveStockResponse:
         async def effect(conn: Connection) -> loms_pb2.ReceiveStockResponse:
@@ -123,35 +122,98 @@ class Loms:
 
         return await requests.once(self.db, call, request, effect, keep_s=None)
 
-    async def PlaceOrder(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def PlaceOrder(self, request: loms_pb2.PlaceOrderRequest, call: Call) -> loms_pb2.PlaceOrderResponse:
+        lines = _lines(request.items, self.positions_max)
 
-    async def ReserveOrder(self, request, call):  # TODO: stub
-        raise NotImplementedError
+        async def effect(conn: Connection) -> loms_pb2.PlaceOrderResponse:
+            order = await reserving.place(
+                conn,
+                user=request.user,
+                currency=request.currency or CURRENCY,
+                lines=lines,
+                address=orders.Address(**{name: getattr(request, name) for name in orders.Address._fields}),
+                actor=call.caller,
+            )
+            return loms_pb2.PlaceOrderResponse(
+                order_id=order.id,
+                status=history.to_enum(order.status),
+                created_at=history.to_timestamp(order.created_at),
+            )
 
-    async def ConfirmOrder(self, request, call):  # TODO: stub
-        raise NotImplementedError
+        return await requests.once(self.db, call, request, effect, keep_s=None)
 
-    async def GetOrder(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def ReserveOrder(self, request: loms_pb2.ReserveOrderRequest, call: Call) -> loms_pb2.ReserveOrderResponse:
+        return await self.reserving.ask(_asked(request, call, request.order_id))
 
-    async def ListMyOrders(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def ConfirmOrder(self, request: loms_pb2.ConfirmOrderRequest, call: Call) -> loms_pb2.ConfirmOrderResponse:
+        return await self.confirming.ask(_asked(request, call, request.order_id))
 
-    async def ListStocks(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def GetOrder(self, request: loms_pb2.GetOrderRequest, call: Call) -> loms_pb2.GetOrderResponse:
+        order, address = await orders.get_with_address(self.db, request.order_id)
+        changes_of_it = await history.of_order(self.db, request.order_id)
+        return loms_pb2.GetOrderResponse(order=views.whole(order, address, changes_of_it))
 
-    async def CreateReservation(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def ListMyOrders(self, request: loms_pb2.ListMyOrdersRequest, call: Call) -> loms_pb2.ListMyOrdersResponse:
+        assert call.principal.user is not None, "the contract admits persons only"
+        found, token = await self._orders_of(call.principal.user, request)
+        return loms_pb2.ListMyOrdersResponse(orders=map(views.summary, found), next_page_token=token)
 
-    async def GetReservation(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def ListStocks(self, request: loms_pb2.ListStocksRequest, call: Call) -> loms_pb2.ListStocksResponse:
+        if named := list(dict.fromkeys(request.product_ids)):
+            free = await stock.free_of(self.db, named)
+            return loms_pb2.ListStocksResponse(stocks=map(views.product_stock, named, free))
+        page = paging.Page(request)
+        found, token = page.cut(await stock.page(self.db, after=page.last_id or 0, limit=page.limit), key=itemgetter(0))
+        return loms_pb2.ListStocksResponse(stocks=[views.product_stock(*one) for one in found], next_page_token=token)
 
-    async def ConfirmReservation(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def CreateReservation(
+        self, request: loms_pb2.CreateReservationRequest, call: Call
+    ) -> loms_pb2.CreateReservationResponse:
+        items = Counter[int]()
+        for item in request.items:
+            items[item.product_id] += item.quantity
+        asked = _asked(request, call, request.order_id)._replace(items=items or None)
+        return views.reserved(await self.reserving.ask(asked))
 
-    async def ReleaseReservation(self, request, call):  # TODO: stub
-        raise NotImplementedError
+    async def GetReservation(
+        self, request: loms_pb2.GetReservationRequest, call: Call
+    ) -> loms_pb2.GetReservationResponse:
+        found = await reservations.get(self.db, request.reservation_id)
+        return loms_pb2.GetReservationResponse(reservation=views.reservation(found))
+
+    async def ConfirmReservation(
+        self, request: loms_pb2.ConfirmReservationRequest, call: Call
+    ) -> loms_pb2.ConfirmReservationResponse:
+        found = await reservations.posted(
+            self.db, request.reservation_id, version=request.version if request.HasField("version") else None
+        )
+        return loms_pb2.ConfirmReservationResponse(
+            reservation_id=found.order_id, status=views.reservation_status(found.state)
+        )
+
+    async def ReleaseReservation(
+        self, request: loms_pb2.ReleaseReservationRequest, call: Call
+    ) -> loms_pb2.ReleaseReservationResponse:
+        await reservations.get(self.db, request.reservation_id)  # there is one, and from then on there always is
+        await self.cancelling.ask(_asked(request, call, request.reservation_id))
+        found = await reservations.get(self.db, request.reservation_id)
+        return loms_pb2.ReleaseReservationResponse(
+            reservation_id=found.order_id, status=views.reservation_status(found.state)
+        )
+
+    async def _orders_of(
+        self, user: int, request: loms_pb2.ListOrdersRequest | loms_pb2.ListMyOrdersRequest
+    ) -> tuple[Sequence[orders.Order], str]:
+        """The page that a request asks for, and the token of the next one."""
+        page = paging.Page(request)
+        found = await orders.of_user(
+            self.db,
+            user,
+            status=history.from_enum(request.status),
+            before=page.last_id,
+            limit=page.limit,
+        )
+        return page.cut(found, key=lambda order: order.id)
 
 
 def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line]:
@@ -168,30 +230,13 @@ def _lines(items: Iterable[loms_pb2.OrderItem], positions_max: int) -> list[Line
     return [lines[sku] for sku in sorted(lines)]
 
 
-def _asked(request: loms_pb2.OrderPayedRequest | loms_pb2.CancelOrderRequest, call: Call) -> changes.Asked:
-    return changes.Asked(
-        order_id=request.order_id,
+def _asked(request: Any, call: Call, order_id: int) -> Asked:
+    """What a change of an order is told of the call; its message has request_id and version."""
+    return Asked(
+        method=call.method,
+        order_id=order_id,
         version=request.version if request.HasField("version") else None,
         actor=call.caller,
         request_id=call.request_id if call.has_request_id else "",
         body_hash=requests.body_hash(request),
-    )
-
-
-def _shown(order: orders.Order) -> loms_pb2.ListOrderResponse:
-    return loms_pb2.ListOrderResponse(
-        status=history.to_enum(order.status),
-        user=order.user,
-        items=[
-            loms_pb2.OrderItem(sku=line.sku, count=line.units, name=line.name, price=line.price) for line in order.lines
-        ],
-        order_id=order.id,
-        version=order.version,
-        created_at=history.to_timestamp(order.created_at),
-        updated_at=history.to_timestamp(order.updated_at),
-        pay_by=history.to_timestamp(order.pay_by),
-        total_price=order.total_price,
-        currency=order.currency,
-        reason=order.reason,
-        shortages=orders.to_shortages(order.shortages),
     )

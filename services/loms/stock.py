@@ -5,7 +5,7 @@ Every writer names shelves in the order of (sku, warehouse_id), and they are loc
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -57,6 +57,44 @@ async def free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int, int
         """,
         list(skus),
     )
+    return _by_sku(rows)
+
+
+async def lock_free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int, int]]:
+    """What `free` gives, of shelves that nobody else changes until the transaction ends."""
+    rows = await conn.fetch(
+        """
+        SELECT sku, warehouse_id, on_hand - reserved
+          FROM stock
+         WHERE sku = ANY($1::bigint[])
+         ORDER BY sku, warehouse_id
+           FOR NO KEY UPDATE
+        """,
+        sorted(skus),
+    )
+    return _by_sku(rows)
+
+
+async def page(db: Database, *, after: int, limit: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """The first skus after this one, in rising order, each with (warehouse_id, units that nobody holds)."""
+    rows = await db.pool.fetch(
+        """
+        SELECT sku, warehouse_id, on_hand - reserved
+          FROM stock
+         WHERE sku IN (
+               SELECT DISTINCT sku
+                 FROM stock
+                WHERE sku > $1
+                ORDER BY sku
+                LIMIT $2)
+        """,
+        after,
+        limit,
+    )
+    return [(sku, sorted(shelves.items())) for sku, shelves in sorted(_by_sku(rows).items())]
+
+
+def _by_sku(rows: Iterable[Any]) -> dict[int, dict[int, int]]:
     shelves: dict[int, dict[int, int]] = {}
     for sku, warehouse_id, units in rows:
         shelves.setdefault(sku, {})[warehouse_id] = units

@@ -30,6 +30,22 @@ class Desk:
     async def create(self, *items, user=7, **more):
         return await self.stub.CreateOrder(wanted(*items, user=user, **more))
 
+    async def place(self, *items, user=7, **more):
+        return await self.stub.PlaceOrder(placing(*items, user=user, **more))
+
+    async def reserve(self, order_id, **more):
+        return await self.stub.ReserveOrder(loms_pb2.ReserveOrderRequest(order_id=order_id, **more))
+
+    async def confirm(self, order_id, **more):
+        await self.stub.ConfirmOrder(loms_pb2.ConfirmOrderRequest(order_id=order_id, **more))
+
+    async def get(self, order_id):
+        return (await self.stub.GetOrder(loms_pb2.GetOrderRequest(order_id=order_id))).order
+
+    async def reservation(self, order_id):
+        request = loms_pb2.GetReservationRequest(reservation_id=order_id)
+        return (await self.stub.GetReservation(request)).reservation
+
     async def pay(self, order_id, **more):
         await self.stub.OrderPayed(loms_pb2.OrderPayedRequest(order_id=order_id, **more))
 
@@ -55,6 +71,15 @@ def wanted(*items, user=7, **more):
     return loms_pb2.CreateOrderRequest(
         user=user, items=[loms_pb2.OrderItem(sku=sku, count=count) for sku, count in items], **more
     )
+
+
+ADDRESS = {"country": "Россия", "region": "Тверская область", "city": "Тверь", "street": "Советская, 1"}
+
+
+def placing(*items, user=7, **more):
+    """Each of (sku, count), or of (sku, count, name, price)."""
+    lines = [loms_pb2.OrderItem(**dict(zip(("sku", "count", "name", "price"), item, strict=False))) for item in items]
+    return loms_pb2.PlaceOrderRequest(user=user, items=lines, **{**ADDRESS, **more})
 
 
 @pytest.fixture

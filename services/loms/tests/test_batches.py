@@ -16,7 +16,8 @@ from loms import changes, placing, rpc
 from loms.batches import Batcher, Batching
 from loms.errors import ORDER_NOT_FOUND
 from loms.history import Line
-from tests.audit import audit
+from loms.judging import Asked
+from loms.tests.looks import DEADLOCKS, audit_of, waiting
 
 
 class Counter:
@@ -249,11 +250,11 @@ async def test_a_payments_id_is_its_own_whatever_comes_beside_it(loms, stored_fi
     """A repeat gets its first answer and another body is refused, in whatever order a batch has them."""
     await loms.receive(1001, 10)
     one, other = (await loms.create((1001, 1))).order_id, (await loms.create((1001, 1))).order_id
-    assert [None] == await changes.pay_many(loms.db, [paying(one, "mine")])
+    assert [loms_pb2.OrderPayedResponse()] == await changes.pay_many(loms.db, [paying(one, "mine")])
     batch = [paying(one, "mine"), paying(other, "mine")]
     outcomes = await changes.pay_many(loms.db, batch if stored_first else batch[::-1])
     repeated, reused = outcomes if stored_first else outcomes[::-1]
-    assert (None, "REQUEST_ID_REUSED") == (repeated, reused.reason)
+    assert (loms_pb2.OrderPayedResponse(), "REQUEST_ID_REUSED") == (repeated, reused.reason)
     assert "awaiting_payment" == await loms.db.pool.fetchval("SELECT status FROM orders WHERE id = $1", other)
 
 
@@ -263,9 +264,9 @@ async def test_a_refused_payment_leaves_its_id_to_the_next_of_the_batch(loms):
     order_id = (await loms.create((1001, 1))).order_id
     stale = paying(order_id, "mine")._replace(version=9, body_hash=b"stale")
     refusal, done = await changes.pay_many(loms.db, [stale, paying(order_id, "mine")])
-    assert ("STALE_VERSION", None) == (refusal.reason, done)
+    assert ("STALE_VERSION", loms_pb2.OrderPayedResponse()) == (refusal.reason, done)
     reused, repeated = await changes.pay_many(loms.db, [stale, paying(order_id, "mine")])
-    assert ("REQUEST_ID_REUSED", None) == (reused.reason, repeated)
+    assert ("REQUEST_ID_REUSED", loms_pb2.OrderPayedResponse()) == (reused.reason, repeated)
 
 
 async def test_two_processes_and_few_shelves_do_not_deadlock(loms):
@@ -327,24 +328,4 @@ def asked(request_id, *lines):
 
 
 def paying(order_id, request_id):
-    return changes.Asked(order_id, None, "test", request_id, f"{order_id}".encode())
-
-
-DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-
-
-async def waiting(db):
-    """How many sessions wait for a lock."""
-    return await db.pool.fetchval(
-        """
-        SELECT count(*)
-          FROM pg_stat_activity
-         WHERE datname = current_database()
-           AND wait_event_type = 'Lock'
-        """
-    )
-
-
-async def audit_of(loms):
-    async with loms.db.pool.acquire() as conn:
-        await audit(conn)
+    return Asked("abacus.loms.v1.LomsService/OrderPayed", order_id, None, "test", request_id, f"{order_id}".encode())

@@ -38,10 +38,24 @@ def test_the_document_names_every_status():
     }
 
 
-@pytest.mark.parametrize("event", [life.PAY, life.CANCEL, life.EXPIRE])
+def test_the_document_names_every_status_of_a_reservation():
+    """Each value of the contract, and no other."""
+    statuses = set(dict(loms_pb2.ReservationStatus.items())) - {"RESERVATION_STATUS_UNSPECIFIED"}
+    assert statuses == {row[0] for row in rows("Reservations")}
+
+
+@pytest.mark.parametrize("event", [life.PAY, life.CONFIRM, life.CANCEL, life.EXPIRE])
 def test_an_event_leads_to_one_status(event):
     """A batch of them is written with one."""
     assert 1 == len({target for (_, happens), target in life.TRANSITIONS.items() if happens == event})
+
+
+@pytest.mark.parametrize("event", life.DONE)
+def test_what_finds_its_work_done_is_not_to_be_done(event):
+    """A status either takes an event or answers that it happened; what the event leads to answers so."""
+    done = life.DONE[event]
+    assert not [status for status in done if life.after(status, event)]
+    assert {target for (_, happens), target in life.TRANSITIONS.items() if happens == event} <= done
 
 
 def test_every_status_is_in_the_contract():

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from abacus.loms.v1 import loms_pb2
-from kit.testing import refused
+from kit.testing import person_token, refused
 from loms import changes
 
 
@@ -145,6 +145,61 @@ async def test_orders_are_listed_by_user_and_status_in_pages(loms):
     assert mine[::-1] == seen
     paid = await loms.stub.ListOrders(loms_pb2.ListOrdersRequest(user=7, status=loms_pb2.ORDER_STATUS_PAID))
     assert [made[0]] == [order.order_id for order in paid.orders]
+
+
+async def test_a_person_lists_his_own_orders(loms):
+    """Newest first, page by page, each once, whatever is bought meanwhile; the status filters; nobody else's."""
+    await loms.receive(1001, 100)
+    made = [(await loms.create((1001, 1), user=user)).order_id for user in (7, 8, 7, 7)]
+    made.append((await loms.place((1001, 2, "Чай", 5), user=7)).order_id)
+    mine = [made[0], made[2], made[3], made[4]]
+    await loms.pay(made[2])
+
+    async def listed(**asked):
+        token = (("authorization", f"Bearer {person_token(7)}"),)
+        return await loms.stub.ListMyOrders(loms_pb2.ListMyOrdersRequest(**asked), metadata=token)
+
+    first = await listed(page_size=2)
+    await loms.create((1001, 1))
+    second = await listed(page_size=2, page_token=first.next_page_token)
+    assert mine[::-1] == [order.id for order in [*first.orders, *second.orders]]
+    assert "" == second.next_page_token
+    newest, paid = first.orders[0], second.orders[0]
+    assert (loms_pb2.ORDER_STATUS_NEW, 10, "RUB", 1) == (
+        newest.status,
+        newest.total_amount,
+        newest.currency,
+        newest.version,
+    )
+    assert not newest.HasField("pay_by")
+    shown = await loms.show(made[2])
+    assert (shown.status, shown.version, shown.created_at, shown.updated_at, shown.pay_by) == (
+        paid.status,
+        paid.version,
+        paid.created_at,
+        paid.updated_at,
+        paid.pay_by,
+    )
+    assert [made[2]] == [order.id for order in (await listed(status=loms_pb2.ORDER_STATUS_PAID)).orders]
+    with refused(grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"):
+        await loms.stub.ListMyOrders(loms_pb2.ListMyOrdersRequest())  # a service is nobody
+
+
+async def test_anothers_order_is_one_that_does_not_exist(loms):
+    """A person reads, reserves and cancels his own order; of another's he is told that there is none."""
+    await loms.receive(1001, 5)
+    placed = await loms.place((1001, 1), user=8)
+    calls = [
+        (loms.stub.GetOrder, loms_pb2.GetOrderRequest(order_id=placed.order_id)),
+        (loms.stub.ReserveOrder, loms_pb2.ReserveOrderRequest(order_id=placed.order_id)),
+        (loms.stub.CancelOrder, loms_pb2.CancelOrderRequest(order_id=placed.order_id)),
+    ]
+    for call, request in calls:
+        with refused(grpc.StatusCode.NOT_FOUND, "ORDER_NOT_FOUND"):
+            await call(request, metadata=(("authorization", f"Bearer {person_token(7)}"),))
+    for call, request in calls:
+        await call(request, metadata=(("authorization", f"Bearer {person_token(8)}"),))
+    assert ["local", "user:8", "user:8"] == [change.actor for change in await loms.history(placed.order_id)]
 
 
 class TestTimeout:

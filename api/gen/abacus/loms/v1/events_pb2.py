@@ -28,7 +28,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x62\x61\x63us/loms/v1/events.proto\x12\x0e\x61\x62\x61\x63us.loms.v1\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x04\n\x12OrderStatusChanged\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\x12!\n\x07version\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00R\x07version\x12\x1b\n\x04user\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x04user\x12\x44\n\x0fprevious_status\x18\x04 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusR\x0epreviousStatus\x12?\n\x06status\x18\x05 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x06status\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n\x05\x61\x63tor\x18\x07 \x01(\tR\x05\x61\x63tor\x12*\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02\x61t\x12\x31\n\x06pay_by\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05payBy\x12/\n\x05items\x18\n \x03(\x0b\x32\x19.abacus.loms.v1.OrderLineR\x05items\x12\x1f\n\x0btotal_price\x18\x0b \x01(\x03R\ntotalPrice\x12\x1a\n\x08\x63urrency\x18\x0c \x01(\tR\x08\x63urrency:9\xfa\xe0\x18\x35\n\x1b\x61\x62\x61\x63us.loms.order-status.v1\x12\x0ethe order\'s id\x18\x06\"\x04loms\"]\n\tOrderLine\x12\x10\n\x03sku\x18\x01 \x01(\rR\x03sku\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n\x05price\x18\x04 \x01(\x03R\x05priceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x62\x61\x63us/loms/v1/events.proto\x12\x0e\x61\x62\x61\x63us.loms.v1\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x04\n\x12OrderStatusChanged\x12\"\n\x08order_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x07orderId\x12#\n\x07version\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04 \x00@\x02R\x07version\x12\x1b\n\x04user\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x04user\x12N\n\x0fprevious_status\x18\x04 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusB\x08\xbaH\x05\x82\x01\x02(\x01R\x0epreviousStatus\x12\x41\n\x06status\x18\x05 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatusB\x0c\xbaH\t\x82\x01\x06\x10\x01 \x00(\x02R\x06status\x12 \n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x92\x02\x00R\x06reason\x12$\n\x05\x61\x63tor\x18\x07 \x01(\tB\x0e\xbaH\x0br\t\x92\x02\x06user:1R\x05\x61\x63tor\x12*\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02\x61t\x12\x31\n\x06pay_by\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05payBy\x12/\n\x05items\x18\n \x03(\x0b\x32\x19.abacus.loms.v1.OrderLineR\x05items\x12+\n\x0btotal_price\x18\x0b \x01(\x03\x42\n\xbaH\x07\"\x05H\xc0\xe7\x99\x01R\ntotalPrice\x12\'\n\x08\x63urrency\x18\x0c \x01(\tB\x0b\xbaH\x08r\x06\x92\x02\x03RUBR\x08\x63urrency:9\xfa\xe0\x18\x35\n\x1b\x61\x62\x61\x63us.loms.order-status.v1\x12\x0ethe order\'s id\x18\x06\"\x04loms\"\xc3\x01\n\tOrderLine\x12\x1a\n\x03sku\x18\x01 \x01(\rB\x08\xbaH\x05*\x03@\xe9\x07R\x03sku\x12\x1d\n\x05\x63ount\x18\x02 \x01(\rB\x07\xbaH\x04*\x02@\x02R\x05\x63ount\x12Z\n\x04name\x18\x03 \x01(\tBF\xbaHCrA\x92\x02>\xd0\x91\xd0\xb5\xd1\x81\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb2\xd0\xbe\xd0\xb4\xd0\xbd\xd1\x8b\xd0\xb5 \xd0\xbd\xd0\xb0\xd1\x83\xd1\x88\xd0\xbd\xd0\xb8\xd0\xba\xd0\xb8 \xd0\x90\xd0\xb2\xd0\xb5\xd0\xbb\xd0\xbe\xd0\xbd AV-1001R\x04name\x12\x1f\n\x05price\x18\x04 \x01(\x03\x42\t\xbaH\x06\"\x04H\xe0\xf3LR\x05priceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,15 +38,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['order_id']._loaded_options = None
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['order_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['version']._loaded_options = None
-  _globals['_ORDERSTATUSCHANGED'].fields_by_name['version']._serialized_options = b'\272H\004\032\002 \000'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['version']._serialized_options = b'\272H\006\032\004 \000@\002'
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['user']._loaded_options = None
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['user']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['previous_status']._loaded_options = None
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['previous_status']._serialized_options = b'\272H\005\202\001\002(\001'
   _globals['_ORDERSTATUSCHANGED'].fields_by_name['status']._loaded_options = None
-  _globals['_ORDERSTATUSCHANGED'].fields_by_name['status']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['status']._serialized_options = b'\272H\t\202\001\006\020\001 \000(\002'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['reason']._loaded_options = None
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\222\002\000'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['actor']._loaded_options = None
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['actor']._serialized_options = b'\272H\013r\t\222\002\006user:1'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['total_price']._loaded_options = None
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['total_price']._serialized_options = b'\272H\007\"\005H\300\347\231\001'
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['currency']._loaded_options = None
+  _globals['_ORDERSTATUSCHANGED'].fields_by_name['currency']._serialized_options = b'\272H\010r\006\222\002\003RUB'
   _globals['_ORDERSTATUSCHANGED']._loaded_options = None
   _globals['_ORDERSTATUSCHANGED']._serialized_options = b'\372\340\0305\n\033abacus.loms.order-status.v1\022\016the order\'s id\030\006\"\004loms'
+  _globals['_ORDERLINE'].fields_by_name['sku']._loaded_options = None
+  _globals['_ORDERLINE'].fields_by_name['sku']._serialized_options = b'\272H\005*\003@\351\007'
+  _globals['_ORDERLINE'].fields_by_name['count']._loaded_options = None
+  _globals['_ORDERLINE'].fields_by_name['count']._serialized_options = b'\272H\004*\002@\002'
+  _globals['_ORDERLINE'].fields_by_name['name']._loaded_options = None
+  _globals['_ORDERLINE'].fields_by_name['name']._serialized_options = b'\272HCrA\222\002>\320\221\320\265\321\201\320\277\321\200\320\276\320\262\320\276\320\264\320\275\321\213\320\265 \320\275\320\260\321\203\321\210\320\275\320\270\320\272\320\270 \320\220\320\262\320\265\320\273\320\276\320\275 AV-1001'
+  _globals['_ORDERLINE'].fields_by_name['price']._loaded_options = None
+  _globals['_ORDERLINE'].fields_by_name['price']._serialized_options = b'\272H\006\"\004H\340\363L'
   _globals['_ORDERSTATUSCHANGED']._serialized_start=168
-  _globals['_ORDERSTATUSCHANGED']._serialized_end=733
-  _globals['_ORDERLINE']._serialized_start=735
-  _globals['_ORDERLINE']._serialized_end=828
+  _globals['_ORDERSTATUSCHANGED']._serialized_end=798
+  _globals['_ORDERLINE']._serialized_start=801
+  _globals['_ORDERLINE']._serialized_end=996
 # @@protoc_insertion_point(module_scope)

@@ -167,7 +167,8 @@ class LomsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Cancels an unpaid order: its held stock is free again. Cancelling a cancelled order again changes nothing.
+        """Cancels an order that is new or not paid yet: what it holds is free again. Cancelling a cancelled order again changes
+        nothing.
         Errors: ORDER_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -219,7 +220,7 @@ class LomsServiceServicer:
 
     def ReserveOrder(self, request, context):
         """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
-        FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+        FAILED and is answered OK, with what was short. Reserving an order again that was reserved, or failed, changes nothing.
         Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -49,7 +49,8 @@ class LomsServiceStub:
     Errors: ORDER_NOT_FOUND, ORDER_NOT_PAYABLE, PAYMENT_TOO_LATE, STALE_VERSION.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.CancelOrderRequest, _loms_pb2.CancelOrderResponse]
-    """Cancels an unpaid order: its held stock is free again. Cancelling a cancelled order again changes nothing.
+    """Cancels an order that is new or not paid yet: what it holds is free again. Cancelling a cancelled order again changes
+    nothing.
     Errors: ORDER_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION.
     """
     Stocks: _grpc.UnaryUnaryMultiCallable[_loms_pb2.StocksRequest, _loms_pb2.StocksResponse]
@@ -68,7 +69,7 @@ class LomsServiceStub:
     """
     ReserveOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ReserveOrderRequest, _loms_pb2.ReserveOrderResponse]
     """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
-    FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+    FAILED and is answered OK, with what was short. Reserving an order again that was reserved, or failed, changes nothing.
     Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
     """
     ConfirmOrder: _grpc.UnaryUnaryMultiCallable[_loms_pb2.ConfirmOrderRequest, _loms_pb2.ConfirmOrderResponse]
@@ -119,7 +120,8 @@ class LomsServiceAsyncStub(LomsServiceStub):
     Errors: ORDER_NOT_FOUND, ORDER_NOT_PAYABLE, PAYMENT_TOO_LATE, STALE_VERSION.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.CancelOrderRequest, _loms_pb2.CancelOrderResponse]  # type: ignore[assignment]
-    """Cancels an unpaid order: its held stock is free again. Cancelling a cancelled order again changes nothing.
+    """Cancels an order that is new or not paid yet: what it holds is free again. Cancelling a cancelled order again changes
+    nothing.
     Errors: ORDER_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION.
     """
     Stocks: _aio.UnaryUnaryMultiCallable[_loms_pb2.StocksRequest, _loms_pb2.StocksResponse]  # type: ignore[assignment]
@@ -138,7 +140,7 @@ class LomsServiceAsyncStub(LomsServiceStub):
     """
     ReserveOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.ReserveOrderRequest, _loms_pb2.ReserveOrderResponse]  # type: ignore[assignment]
     """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
-    FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+    FAILED and is answered OK, with what was short. Reserving an order again that was reserved, or failed, changes nothing.
     Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
     """
     ConfirmOrder: _aio.UnaryUnaryMultiCallable[_loms_pb2.ConfirmOrderRequest, _loms_pb2.ConfirmOrderResponse]  # type: ignore[assignment]
@@ -210,7 +212,8 @@ class LomsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loms_pb2.CancelOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loms_pb2.CancelOrderResponse, _abc.Awaitable[_loms_pb2.CancelOrderResponse]]:
-        """Cancels an unpaid order: its held stock is free again. Cancelling a cancelled order again changes nothing.
+        """Cancels an order that is new or not paid yet: what it holds is free again. Cancelling a cancelled order again changes
+        nothing.
         Errors: ORDER_NOT_FOUND, ORDER_NOT_CANCELLABLE, STALE_VERSION.
         """
 
@@ -271,7 +274,7 @@ class LomsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loms_pb2.ReserveOrderResponse, _abc.Awaitable[_loms_pb2.ReserveOrderResponse]]:
         """Holds the stock of a new order, whole or not at all: it then awaits its payment until `pay_by`. A short order becomes
-        FAILED and is answered OK, with what was short. Reserving an order again that was reserved changes nothing.
+        FAILED and is answered OK, with what was short. Reserving an order again that was reserved, or failed, changes nothing.
         Errors: ORDER_NOT_FOUND, ORDER_NOT_RESERVABLE, STALE_VERSION, REQUEST_ID_REUSED.
         """
 
