@@ -60,7 +60,7 @@ topic: .venv/.ready ## print the events of a topic: make topic t=abacus.loms.ord
 test: .venv/.ready ## run the tests on a stack of their own; of one place: make test t=services/loms
 	@$(RUN) -m pytest $(t)
 
-check: .venv/.ready ## format, lint, types, contracts, fresh generated code, order-life table equal to code
+check: .venv/.ready ## format, lint, types, contracts, fresh code and documents, order-life table equal to code
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -68,9 +68,10 @@ check: .venv/.ready ## format, lint, types, contracts, fresh generated code, ord
 	.venv/bin/buf format --diff --exit-code
 	.venv/bin/buf breaking --against api/released.binpb
 	$(RUN) api/generate.py --check
+	sh api/lint/run.sh
 	$(RUN) -m pytest --quiet services/loms/tests/test_life.py
 
-generate: .venv/.ready ## make api/gen from api/proto
+generate: .venv/.ready ## make code (api/gen) and documents (OpenAPI, AsyncAPI, collection, errors) from api/proto
 	$(RUN) api/generate.py
 
 bench: .venv/.ready ## orders a second beside what the machine gives at best, with plots; about 45 minutes

@@ -3,8 +3,9 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
@@ -24,8 +25,8 @@ class Binding:
     verb: str  # "GET"
     template: str  # "/api/v1/users/{user_id}"
     body: str  # kind of the body: see `kind`; "": it has none
-    in_path: frozenset[str]  # fields of the request that stand in the path
-    in_query: frozenset[str]  # those that may stand in the query
+    in_path: Mapping[str, str]  # fields of the request that stand in the path: kinds by both names that JSON may use
+    in_query: Mapping[str, str]  # those that may stand in the query
     unwraps: bool  # the answer's only field is the whole body
 
     @property
@@ -56,7 +57,8 @@ def services(names: Iterable[str]) -> list[ServiceDescriptor]:
 def topics(names: Iterable[str]) -> list[topics_pb2.Topic]:
     """Return the topics whose messages stand in the contracts of these services."""
     options = [message.GetOptions() for file in _files(names) for message in file.message_types_by_name.values()]
-    return [one.Extensions[topics_pb2.topic] for one in options if one.HasExtension(topics_pb2.topic)]
+    topic: Any = topics_pb2.topic  # protoc's own type stubs take an extension for its descriptor
+    return [one.Extensions[topic] for one in options if one.HasExtension(topic)]
 
 
 def _files(names: Iterable[str]) -> Iterator[FileDescriptor]:
@@ -91,24 +93,52 @@ def _binding(rpc: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:
     if rule.body == "*":
         body, in_query = rpc.input_type.full_name, set[str]()
     else:
-        body, in_query = kind(fields[rule.body]) if rule.body else "", set(fields) - in_path - {rule.body}
+        body = kind(fields[rule.body]) if rule.body else ""
+        # Messages have no form there that a document could describe.
+        plain = {field.name for field in fields.values() if field.message_type is None}
+        in_query = plain - in_path - {rule.body}
 
-    def spellings(names: set[str]) -> frozenset[str]:
-        return frozenset(spelling for name in names for spelling in (name, fields[name].json_name))
+    def kinds(names: set[str]) -> dict[str, str]:
+        return {spelling: kind(fields[name]) for name in names for spelling in (name, fields[name].json_name)}
 
-    return Binding(rpc, verb, path, body, spellings(in_path), spellings(in_query), bool(rule.response_body))
+    return Binding(rpc, verb, path, body, kinds(in_path), kinds(in_query), bool(rule.response_body))
 
 
 def kind(field: FieldDescriptor) -> str:
     """Return what a field's value in JSON is: see rest.lua."""
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:
-        return "any"
-    if message is None:
-        one = "string" if field.type == FieldDescriptor.TYPE_STRING else "scalar"
-    else:
+        return f"map {kind(message.fields_by_name['value'])}"
+    if message is not None:
         one = str(message.full_name) if _is_ours(message) else "any"  # Google's have JSON forms of their own
+    elif field.enum_type is not None:
+        one = f"enum {field.enum_type.full_name}"
+    else:
+        one = _SCALARS[field.type]
     return f"list {one}" if field.is_repeated else one
+
+
+# JavaScript's numbers hold 53 bits: of 64, JSON has the digits as a string.
+_SCALARS = {
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BYTES: "string",
+    FieldDescriptor.TYPE_BOOL: "bool",
+    **dict.fromkeys((FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT), "number"),
+    **dict.fromkeys(
+        (
+            FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_SINT32, FieldDescriptor.TYPE_SFIXED32,
+            FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_FIXED32,
+        ),
+        "int32",
+    ),
+    **dict.fromkeys(
+        (
+            FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_SINT64, FieldDescriptor.TYPE_SFIXED64,
+            FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64,
+        ),
+        "int64",
+    ),
+}  # fmt: skip
 
 
 def _is_ours(message: Descriptor) -> bool:
@@ -133,6 +163,26 @@ def body_types(bindings: Iterable[Binding]) -> dict[str, dict[str, str]]:
         if binding.body:
             add(binding.rpc.input_type)
     return types
+
+
+def enums(bindings: Iterable[Binding]) -> dict[str, list[str]]:
+    """Return the values' names of all enums that requests of these routes may hold, by the enum's full name."""
+    found: dict[str, list[str]] = {}
+    seen: set[str] = set()
+
+    def add(message: Descriptor) -> None:
+        if message.full_name in seen:
+            return
+        seen.add(message.full_name)
+        for field in message.fields:
+            if field.enum_type is not None:
+                found[field.enum_type.full_name] = [value.name for value in field.enum_type.values]
+            if field.message_type is not None:
+                add(field.message_type)
+
+    for binding in bindings:
+        add(binding.rpc.input_type)
+    return found
 
 
 def descriptor_set(services: Iterable[ServiceDescriptor]) -> descriptor_pb2.FileDescriptorSet:

@@ -2,18 +2,13 @@
 
 import importlib
 import re
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 from google.api import annotations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
-from google.rpc import code_pb2
 
-import kit.errors
 from abacus.access.v1 import access_pb2
 from deploy import readme
-from deploy.gateway.replies import REPLIES
 from deploy.native.parts import REPO, SERVICES, TOPICS
 from kit.calls import access_of
 from kit.client import service_of
@@ -37,37 +32,16 @@ def services() -> list[ServiceDescriptor]:
     return [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
 
 
-def reasons(module: ModuleType) -> list[Reason]:
-    return [value for value in vars(module).values() if isinstance(value, Reason)]
-
-
-def test_every_reason_is_in_the_contracts() -> None:
-    """The table of errors names each reason with its code and its owner, and no other."""
-    modules = {"kit": kit.errors}
-    modules |= {path.parent.name: importlib.import_module(f"{path.parent.name}.errors") for path in error_tables()}
-    known = {
-        (reason.name, code_pb2.Code.Name(reason.code), owner)
-        for owner, module in modules.items()
-        for reason in reasons(module)
-    }
-    named = {reason for reason, _, _ in known}
-    known |= {(one.reason, code_pb2.Code.Name(one.code), "gateway") for one in REPLIES if one.reason not in named}
-    assert known == {(reason, code, owner) for reason, code, owner, _ in rows(CONTRACTS, "## Errors")}
-
-
-def error_tables() -> list[Path]:
-    return sorted((REPO / "services").glob("*/errors.py"))
-
-
 @pytest.mark.parametrize("service", services(), ids=lambda service: service.name)
 def test_every_rpc_is_in_the_contracts(service: ServiceDescriptor) -> None:
-    """Each table names the RPCs in the order of the contract, who may call, and errors that the table of errors has."""
+    """Each table names the RPCs in the order of the contract, who may call, and all errors of the service."""
     table = rows(CONTRACTS, f"### {service.full_name}")
     wanted = [(method.name, who(access_of(method))) for method in service.methods]
     assert wanted == [(rpc, admitted) for rpc, admitted, *_ in table]
     owner = service_of(service.full_name)
     named = {reason for *_, own in table for reason in own.split(", ") if reason}
-    assert named == {reason for reason, _, of, _ in rows(CONTRACTS, "## Errors") if of == owner}
+    errors = vars(importlib.import_module(f"{owner}.errors")).values()
+    assert named == {one.name for one in errors if isinstance(one, Reason)}
 
 
 def who(access: access_pb2.Access) -> str:

@@ -170,14 +170,16 @@ class ListProductsRequest(_message.Message):
     def __init__(self, query: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., min_price: _Optional[int] = ..., max_price: _Optional[int] = ..., discounted: _Optional[bool] = ..., sort: _Optional[_Union[ProductSort, str]] = ..., facets: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
 
 class ListProductsResponse(_message.Message):
-    __slots__ = ("products", "next_page_token", "facets")
+    __slots__ = ("products", "next_page_token", "facets", "facets_of")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FACETS_FIELD_NUMBER: _ClassVar[int]
+    FACETS_OF_FIELD_NUMBER: _ClassVar[int]
     products: _containers.RepeatedCompositeFieldContainer[Product]
     next_page_token: str
     facets: _containers.RepeatedCompositeFieldContainer[Facet]
-    def __init__(self, products: _Optional[_Iterable[_Union[Product, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ...) -> None: ...
+    facets_of: int
+    def __init__(self, products: _Optional[_Iterable[_Union[Product, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., facets_of: _Optional[int] = ...) -> None: ...
 
 class Product(_message.Message):
     __slots__ = ("id", "name", "description", "stock", "price", "currency", "attributes", "is_active", "old_price", "discount", "measures", "pictures", "stocks", "version", "created_at", "updated_at")

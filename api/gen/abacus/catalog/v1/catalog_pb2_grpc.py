@@ -124,6 +124,8 @@ class CatalogServiceServicer:
     def ListProducts(self, request, context):
         """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
         form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+        Relevance: all words in the name come first, as they are before longer ones that begin so; then names and attributes
+        together, then descriptions too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

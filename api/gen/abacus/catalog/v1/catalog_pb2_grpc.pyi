@@ -49,6 +49,8 @@ class CatalogServiceStub:
     ListProducts: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListProductsRequest, _catalog_pb2.ListProductsResponse]
     """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
     form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+    Relevance: all words in the name come first, as they are before longer ones that begin so; then names and attributes
+    together, then descriptions too.
     """
     GetProductDetails: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetProductDetailsRequest, _catalog_pb2.GetProductDetailsResponse]
     """Shows one product, also one that is not on sale. With stock, while LOMS tells it in time. Errors: PRODUCT_NOT_FOUND."""
@@ -82,6 +84,8 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     ListProducts: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListProductsRequest, _catalog_pb2.ListProductsResponse]  # type: ignore[assignment]
     """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
     form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+    Relevance: all words in the name come first, as they are before longer ones that begin so; then names and attributes
+    together, then descriptions too.
     """
     GetProductDetails: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductDetailsRequest, _catalog_pb2.GetProductDetailsResponse]  # type: ignore[assignment]
     """Shows one product, also one that is not on sale. With stock, while LOMS tells it in time. Errors: PRODUCT_NOT_FOUND."""
@@ -142,6 +146,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_catalog_pb2.ListProductsResponse, _abc.Awaitable[_catalog_pb2.ListProductsResponse]]:
         """Lists and searches what is on sale: by words in names, attributes and descriptions, in Russian and English and in any
         form, the last one as far as it is typed; by attributes; by price. With stock, while LOMS tells it in time.
+        Relevance: all words in the name come first, as they are before longer ones that begin so; then names and attributes
+        together, then descriptions too.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from abacus.topics.v1 import topics_pb2 as abacus_dot_topics_dot_v1_dot_topics__
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61\x62\x61\x63us/catalog/v1/events.proto\x12\x11\x61\x62\x61\x63us.catalog.v1\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\"\xd5\x03\n\x0eProductMessage\x12\x1f\n\x02id\x18\x01 \x01(\rB\n\xbaH\x07*\x02 \x00\xc8\x01\x01H\x00R\x02id\x88\x01\x01\x12\x33\n\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xf4\x03\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x04name\x12H\n\x0bmeasurments\x18\x03 \x01(\x0b\x32\x1e.abacus.catalog.v1.MeasurmentsB\x06\xbaH\x03\xc8\x01\x01R\x0bmeasurments\x12/\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NH\x01R\x0b\x64\x65scription\x88\x01\x01\x12*\n\x04\x63ost\x18\x05 \x01(\x03\x42\x11\xbaH\x0e\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\xc8\x01\x01H\x02R\x04\x63ost\x88\x01\x01\x12!\n\x03tax\x18\x06 \x01(\x03\x42\n\xbaH\x07\"\x02(\x00\xc8\x01\x01H\x03R\x03tax\x88\x01\x01\x12)\n\x07version\x18\x07 \x01(\x03\x42\n\xbaH\x07\"\x02(\x00\xc8\x01\x01H\x04R\x07version\x88\x01\x01:D\xfa\xe0\x18@\n\x1e\x61\x62\x61\x63us.catalog.product-feed.v1\x12\x10the product\'s id\x18\x03\"\nneighboursB\x05\n\x03_idB\x0e\n\x0c_descriptionB\x07\n\x05_costB\x06\n\x04_taxB\n\n\x08_version\"\xca\x01\n\x0bMeasurments\x12#\n\x06weight\x18\x01 \x01(\rB\x06\xbaH\x03\xc8\x01\x01H\x00R\x06weight\x88\x01\x01\x12#\n\x06height\x18\x02 \x01(\rB\x06\xbaH\x03\xc8\x01\x01H\x01R\x06height\x88\x01\x01\x12!\n\x05width\x18\x03 \x01(\rB\x06\xbaH\x03\xc8\x01\x01H\x02R\x05width\x88\x01\x01\x12#\n\x06lenght\x18\x04 \x01(\rB\x06\xbaH\x03\xc8\x01\x01H\x03R\x06lenght\x88\x01\x01\x42\t\n\x07_weightB\t\n\x07_heightB\x08\n\x06_widthB\t\n\x07_lenghtb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61\x62\x61\x63us/catalog/v1/events.proto\x12\x11\x61\x62\x61\x63us.catalog.v1\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\"\xee\x04\n\x0eProductMessage\x12\"\n\x02id\x18\x01 \x01(\rB\r\xbaH\n*\x05 \x00@\xe9\x07\xc8\x01\x01H\x00R\x02id\x88\x01\x01\x12t\n\x04name\x18\x02 \x01(\tB`\xbaH]r[\x10\x01\x18\xf4\x03\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02>\xd0\x91\xd0\xb5\xd1\x81\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb2\xd0\xbe\xd0\xb4\xd0\xbd\xd1\x8b\xd0\xb5 \xd0\xbd\xd0\xb0\xd1\x83\xd1\x88\xd0\xbd\xd0\xb8\xd0\xba\xd0\xb8 \xd0\x90\xd0\xb2\xd0\xb5\xd0\xbb\xd0\xbe\xd0\xbd AV-1001R\x04name\x12H\n\x0bmeasurments\x18\x03 \x01(\x0b\x32\x1e.abacus.catalog.v1.MeasurmentsB\x06\xbaH\x03\xc8\x01\x01R\x0bmeasurments\x12z\n\x0b\x64\x65scription\x18\x04 \x01(\tBS\xbaHPrN\x18\x90N\x92\x02H\xd0\x94\xd0\xbb\xd1\x8f \xd1\x80\xd0\xb0\xd0\xb1\xd0\xbe\xd1\x82\xd1\x8b \xd0\xb8\xd0\xb7 \xd0\xb4\xd0\xbe\xd0\xbc\xd0\xb0 \xd0\xb8 \xd0\xb4\xd0\xbb\xd1\x8f \xd0\xb4\xd0\xbe\xd0\xbb\xd0\xb3\xd0\xb8\xd1\x85 \xd0\xbf\xd0\xbe\xd0\xb5\xd0\xb7\xd0\xb4\xd0\xbe\xd0\xba.H\x01R\x0b\x64\x65scription\x88\x01\x01\x12.\n\x04\x63ost\x18\x05 \x01(\x03\x42\x15\xbaH\x12\"\r\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\xe0\xf3L\xc8\x01\x01H\x02R\x04\x63ost\x88\x01\x01\x12%\n\x03tax\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\x06(\x00H\xd0\xe8\x0c\xc8\x01\x01H\x03R\x03tax\x88\x01\x01\x12+\n\x07version\x18\x07 \x01(\x03\x42\x0c\xbaH\t\"\x04(\x00H\x07\xc8\x01\x01H\x04R\x07version\x88\x01\x01:D\xfa\xe0\x18@\n\x1e\x61\x62\x61\x63us.catalog.product-feed.v1\x12\x10the product\'s id\x18\x03\"\nneighboursB\x05\n\x03_idB\x0e\n\x0c_descriptionB\x07\n\x05_costB\x06\n\x04_taxB\n\n\x08_version\"\xdd\x01\n\x0bMeasurments\x12(\n\x06weight\x18\x01 \x01(\rB\x0b\xbaH\x08*\x03@\xe6\x0b\xc8\x01\x01H\x00R\x06weight\x88\x01\x01\x12(\n\x06height\x18\x02 \x01(\rB\x0b\xbaH\x08*\x03@\xbe\x01\xc8\x01\x01H\x01R\x06height\x88\x01\x01\x12&\n\x05width\x18\x03 \x01(\rB\x0b\xbaH\x08*\x03@\x85\x05\xc8\x01\x01H\x02R\x05width\x88\x01\x01\x12\'\n\x06lenght\x18\x04 \x01(\rB\n\xbaH\x07*\x02@K\xc8\x01\x01H\x03R\x06lenght\x88\x01\x01\x42\t\n\x07_weightB\t\n\x07_heightB\x08\n\x06_widthB\t\n\x07_lenghtb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,31 +34,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'abacus.catalog.v1.events_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PRODUCTMESSAGE'].fields_by_name['id']._loaded_options = None
-  _globals['_PRODUCTMESSAGE'].fields_by_name['id']._serialized_options = b'\272H\007*\002 \000\310\001\001'
+  _globals['_PRODUCTMESSAGE'].fields_by_name['id']._serialized_options = b'\272H\n*\005 \000@\351\007\310\001\001'
   _globals['_PRODUCTMESSAGE'].fields_by_name['name']._loaded_options = None
-  _globals['_PRODUCTMESSAGE'].fields_by_name['name']._serialized_options = b'\272H\034r\032\020\001\030\364\0032\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_PRODUCTMESSAGE'].fields_by_name['name']._serialized_options = b'\272H]r[\020\001\030\364\0032\023^[^\\x00-\\x1f\\x7f]*$\222\002>\320\221\320\265\321\201\320\277\321\200\320\276\320\262\320\276\320\264\320\275\321\213\320\265 \320\275\320\260\321\203\321\210\320\275\320\270\320\272\320\270 \320\220\320\262\320\265\320\273\320\276\320\275 AV-1001'
   _globals['_PRODUCTMESSAGE'].fields_by_name['measurments']._loaded_options = None
   _globals['_PRODUCTMESSAGE'].fields_by_name['measurments']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PRODUCTMESSAGE'].fields_by_name['description']._loaded_options = None
-  _globals['_PRODUCTMESSAGE'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\220N'
+  _globals['_PRODUCTMESSAGE'].fields_by_name['description']._serialized_options = b'\272HPrN\030\220N\222\002H\320\224\320\273\321\217 \321\200\320\260\320\261\320\276\321\202\321\213 \320\270\320\267 \320\264\320\276\320\274\320\260 \320\270 \320\264\320\273\321\217 \320\264\320\276\320\273\320\263\320\270\321\205 \320\277\320\276\320\265\320\267\320\264\320\276\320\272.'
   _globals['_PRODUCTMESSAGE'].fields_by_name['cost']._loaded_options = None
-  _globals['_PRODUCTMESSAGE'].fields_by_name['cost']._serialized_options = b'\272H\016\"\t\030\200\240\224\245\215\035(\000\310\001\001'
+  _globals['_PRODUCTMESSAGE'].fields_by_name['cost']._serialized_options = b'\272H\022\"\r\030\200\240\224\245\215\035(\000H\340\363L\310\001\001'
   _globals['_PRODUCTMESSAGE'].fields_by_name['tax']._loaded_options = None
-  _globals['_PRODUCTMESSAGE'].fields_by_name['tax']._serialized_options = b'\272H\007\"\002(\000\310\001\001'
+  _globals['_PRODUCTMESSAGE'].fields_by_name['tax']._serialized_options = b'\272H\013\"\006(\000H\320\350\014\310\001\001'
   _globals['_PRODUCTMESSAGE'].fields_by_name['version']._loaded_options = None
-  _globals['_PRODUCTMESSAGE'].fields_by_name['version']._serialized_options = b'\272H\007\"\002(\000\310\001\001'
+  _globals['_PRODUCTMESSAGE'].fields_by_name['version']._serialized_options = b'\272H\t\"\004(\000H\007\310\001\001'
   _globals['_PRODUCTMESSAGE']._loaded_options = None
   _globals['_PRODUCTMESSAGE']._serialized_options = b'\372\340\030@\n\036abacus.catalog.product-feed.v1\022\020the product\'s id\030\003\"\nneighbours'
   _globals['_MEASURMENTS'].fields_by_name['weight']._loaded_options = None
-  _globals['_MEASURMENTS'].fields_by_name['weight']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_MEASURMENTS'].fields_by_name['weight']._serialized_options = b'\272H\010*\003@\346\013\310\001\001'
   _globals['_MEASURMENTS'].fields_by_name['height']._loaded_options = None
-  _globals['_MEASURMENTS'].fields_by_name['height']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_MEASURMENTS'].fields_by_name['height']._serialized_options = b'\272H\010*\003@\276\001\310\001\001'
   _globals['_MEASURMENTS'].fields_by_name['width']._loaded_options = None
-  _globals['_MEASURMENTS'].fields_by_name['width']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_MEASURMENTS'].fields_by_name['width']._serialized_options = b'\272H\010*\003@\205\005\310\001\001'
   _globals['_MEASURMENTS'].fields_by_name['lenght']._loaded_options = None
-  _globals['_MEASURMENTS'].fields_by_name['lenght']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_MEASURMENTS'].fields_by_name['lenght']._serialized_options = b'\272H\007*\002@K\310\001\001'
   _globals['_PRODUCTMESSAGE']._serialized_start=114
-  _globals['_PRODUCTMESSAGE']._serialized_end=583
-  _globals['_MEASURMENTS']._serialized_start=586
-  _globals['_MEASURMENTS']._serialized_end=788
+  _globals['_PRODUCTMESSAGE']._serialized_end=736
+  _globals['_MEASURMENTS']._serialized_start=739
+  _globals['_MEASURMENTS']._serialized_end=960
 # @@protoc_insertion_point(module_scope)

@@ -26,11 +26,12 @@ if _version_not_supported:
 
 
 class CheckoutServiceStub:
-    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller. A `sku` is a product's id.
 
-    Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
-    was refused is not remembered: its repeat tries anew.
+    Prices are in minor units (kopecks), the catalogue's of now: nobody sends one. `language` is "ru" or "en"; where it is
+    empty, the call's `accept-language` metadata decides, and then Russian. A call with a `request_id` (or the
+    `idempotency-key` metadata) may be repeated: the first answer is given again. What was refused is not remembered: its
+    repeat tries anew.
     """
 
     def __init__(self, channel):
@@ -67,15 +68,17 @@ class CheckoutServiceStub:
 
 
 class CheckoutServiceServicer:
-    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller. A `sku` is a product's id.
 
-    Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
-    was refused is not remembered: its repeat tries anew.
+    Prices are in minor units (kopecks), the catalogue's of now: nobody sends one. `language` is "ru" or "en"; where it is
+    empty, the call's `accept-language` metadata decides, and then Russian. A call with a `request_id` (or the
+    `idempotency-key` metadata) may be repeated: the first answer is given again. What was refused is not remembered: its
+    repeat tries anew.
     """
 
     def AddToCart(self, request, context):
-        """Puts units into the cart; what the cart then holds must be in stock.
+        """Puts units into the cart, beside those of the product that are in it. What the cart then has must be in stock:
+        OUT_OF_STOCK tells how many are. Stock is not held before the cart is bought.
         Errors: PRODUCT_NOT_FOUND, OUT_OF_STOCK, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -83,21 +86,23 @@ class CheckoutServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFromCart(self, request, context):
-        """Takes units out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED.
+        """Takes units of a product out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCart(self, request, context):
-        """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total.
+        """Shows the cart with the names and prices of now, in the order in which products were put in. A product that is gone
+        is flagged and not in the total: the cart can be bought once it is taken out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Purchase(self, request, context):
-        """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
+        """Orders what is in the cart and holds its stock: the order awaits its payment, what was bought is in the cart no more.
+        Short stock refuses it as a whole, and the cart stays. Without a request id it resumes a purchase that was cut off.
         Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
         TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
@@ -106,8 +111,8 @@ class CheckoutServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlaceOrder(self, request, context):
-        """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
-        reserved, cancelled or an hour old (a setting).
+        """Places an order of what is named, at the prices of now, past the cart. Stock is not looked at and not held yet: the
+        order is NEW until it is reserved, cancelled or an hour old (a setting).
         Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -151,11 +156,12 @@ def add_CheckoutServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CheckoutService:
-    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller. A `sku` is a product's id.
 
-    Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
-    was refused is not remembered: its repeat tries anew.
+    Prices are in minor units (kopecks), the catalogue's of now: nobody sends one. `language` is "ru" or "en"; where it is
+    empty, the call's `accept-language` metadata decides, and then Russian. A call with a `request_id` (or the
+    `idempotency-key` metadata) may be repeated: the first answer is given again. What was refused is not remembered: its
+    repeat tries anew.
     """
 
     @staticmethod

@@ -27,11 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CheckoutServiceStub:
-    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller. A `sku` is a product's id.
 
-    Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
-    was refused is not remembered: its repeat tries anew.
+    Prices are in minor units (kopecks), the catalogue's of now: nobody sends one. `language` is "ru" or "en"; where it is
+    empty, the call's `accept-language` metadata decides, and then Russian. A call with a `request_id` (or the
+    `idempotency-key` metadata) may be repeated: the first answer is given again. What was refused is not remembered: its
+    repeat tries anew.
     """
 
     @_typing.overload
@@ -39,59 +40,69 @@ class CheckoutServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CheckoutServiceAsyncStub: ...
     AddToCart: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.AddToCartRequest, _checkout_pb2.AddToCartResponse]
-    """Puts units into the cart; what the cart then holds must be in stock.
+    """Puts units into the cart, beside those of the product that are in it. What the cart then has must be in stock:
+    OUT_OF_STOCK tells how many are. Stock is not held before the cart is bought.
     Errors: PRODUCT_NOT_FOUND, OUT_OF_STOCK, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
     DeleteFromCart: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.DeleteFromCartRequest, _checkout_pb2.DeleteFromCartResponse]
-    """Takes units out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED."""
+    """Takes units of a product out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED."""
     ListCart: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.ListCartRequest, _checkout_pb2.ListCartResponse]
-    """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
+    """Shows the cart with the names and prices of now, in the order in which products were put in. A product that is gone
+    is flagged and not in the total: the cart can be bought once it is taken out.
+    """
     Purchase: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.PurchaseRequest, _checkout_pb2.PurchaseResponse]
-    """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
+    """Orders what is in the cart and holds its stock: the order awaits its payment, what was bought is in the cart no more.
+    Short stock refuses it as a whole, and the cart stays. Without a request id it resumes a purchase that was cut off.
     Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
     TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
     PlaceOrder: _grpc.UnaryUnaryMultiCallable[_checkout_pb2.PlaceOrderRequest, _checkout_pb2.PlaceOrderResponse]
-    """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
-    reserved, cancelled or an hour old (a setting).
+    """Places an order of what is named, at the prices of now, past the cart. Stock is not looked at and not held yet: the
+    order is NEW until it is reserved, cancelled or an hour old (a setting).
     Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
 
 @_typing.type_check_only
 class CheckoutServiceAsyncStub(CheckoutServiceStub):
-    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller. A `sku` is a product's id.
 
-    Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
-    was refused is not remembered: its repeat tries anew.
+    Prices are in minor units (kopecks), the catalogue's of now: nobody sends one. `language` is "ru" or "en"; where it is
+    empty, the call's `accept-language` metadata decides, and then Russian. A call with a `request_id` (or the
+    `idempotency-key` metadata) may be repeated: the first answer is given again. What was refused is not remembered: its
+    repeat tries anew.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddToCart: _aio.UnaryUnaryMultiCallable[_checkout_pb2.AddToCartRequest, _checkout_pb2.AddToCartResponse]  # type: ignore[assignment]
-    """Puts units into the cart; what the cart then holds must be in stock.
+    """Puts units into the cart, beside those of the product that are in it. What the cart then has must be in stock:
+    OUT_OF_STOCK tells how many are. Stock is not held before the cart is bought.
     Errors: PRODUCT_NOT_FOUND, OUT_OF_STOCK, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
     DeleteFromCart: _aio.UnaryUnaryMultiCallable[_checkout_pb2.DeleteFromCartRequest, _checkout_pb2.DeleteFromCartResponse]  # type: ignore[assignment]
-    """Takes units out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED."""
+    """Takes units of a product out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED."""
     ListCart: _aio.UnaryUnaryMultiCallable[_checkout_pb2.ListCartRequest, _checkout_pb2.ListCartResponse]  # type: ignore[assignment]
-    """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
+    """Shows the cart with the names and prices of now, in the order in which products were put in. A product that is gone
+    is flagged and not in the total: the cart can be bought once it is taken out.
+    """
     Purchase: _aio.UnaryUnaryMultiCallable[_checkout_pb2.PurchaseRequest, _checkout_pb2.PurchaseResponse]  # type: ignore[assignment]
-    """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
+    """Orders what is in the cart and holds its stock: the order awaits its payment, what was bought is in the cart no more.
+    Short stock refuses it as a whole, and the cart stays. Without a request id it resumes a purchase that was cut off.
     Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
     TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_checkout_pb2.PlaceOrderRequest, _checkout_pb2.PlaceOrderResponse]  # type: ignore[assignment]
-    """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
-    reserved, cancelled or an hour old (a setting).
+    """Places an order of what is named, at the prices of now, past the cart. Stock is not looked at and not held yet: the
+    order is NEW until it is reserved, cancelled or an hour old (a setting).
     Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
     """
 
 class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
-    """A user's cart, and the orders made of it or of a list. `user` left out is the caller.
+    """A user's cart, and the orders made of it or of a list. `user` left out is the caller. A `sku` is a product's id.
 
-    Prices are in minor units (kopecks). `language` is "ru" or "en"; where it is empty, the call's `accept-language`
-    metadata decides, and then Russian. A call with a `request_id` may be repeated: the first answer is given again. What
-    was refused is not remembered: its repeat tries anew.
+    Prices are in minor units (kopecks), the catalogue's of now: nobody sends one. `language` is "ru" or "en"; where it is
+    empty, the call's `accept-language` metadata decides, and then Russian. A call with a `request_id` (or the
+    `idempotency-key` metadata) may be repeated: the first answer is given again. What was refused is not remembered: its
+    repeat tries anew.
     """
 
     @_abc_1.abstractmethod
@@ -100,7 +111,8 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkout_pb2.AddToCartRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.AddToCartResponse, _abc.Awaitable[_checkout_pb2.AddToCartResponse]]:
-        """Puts units into the cart; what the cart then holds must be in stock.
+        """Puts units into the cart, beside those of the product that are in it. What the cart then has must be in stock:
+        OUT_OF_STOCK tells how many are. Stock is not held before the cart is bought.
         Errors: PRODUCT_NOT_FOUND, OUT_OF_STOCK, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
 
@@ -110,7 +122,7 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkout_pb2.DeleteFromCartRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.DeleteFromCartResponse, _abc.Awaitable[_checkout_pb2.DeleteFromCartResponse]]:
-        """Takes units out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED."""
+        """Takes units of a product out of the cart, up to what is there. Errors: NOT_IN_CART, REQUEST_ID_REUSED."""
 
     @_abc_1.abstractmethod
     def ListCart(
@@ -118,7 +130,9 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkout_pb2.ListCartRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.ListCartResponse, _abc.Awaitable[_checkout_pb2.ListCartResponse]]:
-        """Shows the cart with the names and prices of now. A product that is gone is flagged and not in the total."""
+        """Shows the cart with the names and prices of now, in the order in which products were put in. A product that is gone
+        is flagged and not in the total: the cart can be bought once it is taken out.
+        """
 
     @_abc_1.abstractmethod
     def Purchase(
@@ -126,7 +140,8 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkout_pb2.PurchaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.PurchaseResponse, _abc.Awaitable[_checkout_pb2.PurchaseResponse]]:
-        """Orders what is in the cart. Without a request id it resumes a purchase that was cut off.
+        """Orders what is in the cart and holds its stock: the order awaits its payment, what was bought is in the cart no more.
+        Short stock refuses it as a whole, and the cart stays. Without a request id it resumes a purchase that was cut off.
         Errors: CART_EMPTY, OUT_OF_STOCK, PRODUCT_GONE, PRICE_CHANGED, CURRENCIES_MIXED, TOO_MANY_UNITS,
         TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
@@ -137,8 +152,8 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkout_pb2.PlaceOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkout_pb2.PlaceOrderResponse, _abc.Awaitable[_checkout_pb2.PlaceOrderResponse]]:
-        """Places an order of what is named, at the prices of now, past the cart. Its stock is not held yet: it is NEW until it is
-        reserved, cancelled or an hour old (a setting).
+        """Places an order of what is named, at the prices of now, past the cart. Stock is not looked at and not held yet: the
+        order is NEW until it is reserved, cancelled or an hour old (a setting).
         Errors: PRODUCT_NOT_FOUND, CURRENCIES_MIXED, TOO_MANY_UNITS, TOO_MANY_POSITIONS, REQUEST_ID_REUSED.
         """
 

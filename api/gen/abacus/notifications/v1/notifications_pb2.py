@@ -29,7 +29,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+abacus/notifications/v1/notifications.proto\x12\x17\x61\x62\x61\x63us.notifications.v1\x1a\x1d\x61\x62\x61\x63us/access/v1/access.proto\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\x13ListMessagesRequest\x12\x1a\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x00\x88\x01\x01\x12\x1e\n\x08order_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x01\x88\x01\x01\x12@\n\x06status\x18\x03 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1b\n\npage_token\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x42\x07\n\x05_userB\x0b\n\t_order_id\"c\n\x14ListMessagesResponse\x12\x32\n\x08messages\x18\x01 \x03(\x0b\x32 .abacus.notifications.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcc\x03\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x0c\n\x04user\x18\x02 \x01(\x03\x12\x10\n\x08order_id\x18\x03 \x01(\x03\x12\x31\n\x0corder_status\x18\x04 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatus\x12\x31\n\x07\x63hannel\x18\x05 \x01(\x0e\x32 .abacus.notifications.v1.Channel\x12\x36\n\x06status\x18\x06 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatus\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\x12\x0c\n\x04text\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\x05\x12\r\n\x05\x65rror\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x0f \x01(\t\"\x9b\x03\n\x17SendNotificationRequest\x12=\n\x07\x63hannel\x18\x01 \x01(\x0e\x32 .abacus.notifications.v1.ChannelB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x16\n\x02to\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc0\x02\x12,\n\x08template\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^[a-z][a-z_]{0,63}$\x12|\n\tvariables\x18\x04 \x03(\x0b\x32?.abacus.notifications.v1.SendNotificationRequest.VariablesEntryB(\xbaH%\x9a\x01\"\x10\x14\"\x17r\x15\x32\x13^[a-z][a-z_]{0,63}$*\x05r\x03\x18\x88\'\x12!\n\x08language\x18\x05 \x01(\tB\x0f\xbaH\x0cr\nR\x00R\x02ruR\x02\x65n\x12(\n\nrequest_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"k\n\x18SendNotificationResponse\x12\x17\n\x0fnotification_id\x18\x01 \x01(\x03\x12\x36\n\x06status\x18\x02 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatus\":\n\x16GetNotificationRequest\x12 \n\x0fnotification_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"V\n\x17GetNotificationResponse\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.abacus.notifications.v1.Notification\"\xbb\x02\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\x03\x12\x36\n\x06status\x18\x02 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatus\x12\x31\n\x07\x63hannel\x18\x03 \x01(\x0e\x32 .abacus.notifications.v1.Channel\x12\n\n\x02to\x18\x04 \x01(\t\x12\x10\n\x08template\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rerror_message\x18\x07 \x01(\tH\x00\x88\x01\x01\x12+\n\x07sent_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\n\x0e_error_message*F\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x11\n\rCHANNEL_EMAIL\x10\x01\x12\x0f\n\x0b\x43HANNEL_SMS\x10\x02*\xbc\x01\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16MESSAGE_STATUS_WAITING\x10\x01\x12\x19\n\x15MESSAGE_STATUS_QUEUED\x10\x02\x12\x17\n\x13MESSAGE_STATUS_SENT\x10\x03\x12\x19\n\x15MESSAGE_STATUS_FAILED\x10\x04\x12 \n\x1cMESSAGE_STATUS_UNDELIVERABLE\x10\x05\x32\x8a\x04\n\x14NotificationsService\x12\x80\x01\n\x0cListMessages\x12,.abacus.notifications.v1.ListMessagesRequest\x1a-.abacus.notifications.v1.ListMessagesResponse\"\x13\xea\xe0\x18\x0f\x1a\x04user \x01*\x05local\x12\xab\x01\n\x10SendNotification\x12\x30.abacus.notifications.v1.SendNotificationRequest\x1a\x31.abacus.notifications.v1.SendNotificationResponse\"2\xea\xe0\x18\t \x01*\x05local\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/notifications/send:\x01*\x12\xc0\x01\n\x0fGetNotification\x12/.abacus.notifications.v1.GetNotificationRequest\x1a\x30.abacus.notifications.v1.GetNotificationResponse\"J\xea\xe0\x18\t \x01*\x05local\x82\xd3\xe4\x93\x02\x37\x12\'/api/v1/notifications/{notification_id}b\x0cnotificationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+abacus/notifications/v1/notifications.proto\x12\x17\x61\x62\x61\x63us.notifications.v1\x1a\x1d\x61\x62\x61\x63us/access/v1/access.proto\x1a\x19\x61\x62\x61\x63us/loms/v1/loms.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\x13ListMessagesRequest\x12\x1a\n\x04user\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x00\x88\x01\x01\x12\x1e\n\x08order_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x01\x88\x01\x01\x12@\n\x06status\x18\x03 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1b\n\npage_token\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x42\x07\n\x05_userB\x0b\n\t_order_id\"c\n\x14ListMessagesResponse\x12\x32\n\x08messages\x18\x01 \x03(\x0b\x32 .abacus.notifications.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcc\x03\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x0c\n\x04user\x18\x02 \x01(\x03\x12\x10\n\x08order_id\x18\x03 \x01(\x03\x12\x31\n\x0corder_status\x18\x04 \x01(\x0e\x32\x1b.abacus.loms.v1.OrderStatus\x12\x31\n\x07\x63hannel\x18\x05 \x01(\x0e\x32 .abacus.notifications.v1.Channel\x12\x36\n\x06status\x18\x06 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatus\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\x12\x0c\n\x04text\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\x05\x12\r\n\x05\x65rror\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x0f \x01(\t\"\xdb\x03\n\x17SendNotificationRequest\x12?\n\x07\x63hannel\x18\x01 \x01(\x0e\x32 .abacus.notifications.v1.ChannelB\x0c\xbaH\t\x82\x01\x06\x10\x01 \x00(\x01\x12)\n\x02to\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x10\x01\x18\xc0\x02\x92\x02\x10\x61nn@mail.example\x12\x35\n\x08template\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x13^[a-z][a-z_]{0,63}$\x92\x02\x06notice\x12\x98\x01\n\tvariables\x18\x04 \x03(\x0b\x32?.abacus.notifications.v1.SendNotificationRequest.VariablesEntryBD\xbaHA\x9a\x01>\x10\x14\"\x13r\x11\x92\x02\x07subject\x92\x02\x04text*%r#\x92\x02\x0bYour parcel\x92\x02\x12It is at the door.\x12&\n\x08language\x18\x05 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x02ruR\x02\x65n\x92\x02\x02\x65n\x12(\n\nrequest_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"k\n\x18SendNotificationResponse\x12\x17\n\x0fnotification_id\x18\x01 \x01(\x03\x12\x36\n\x06status\x18\x02 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatus\":\n\x16GetNotificationRequest\x12 \n\x0fnotification_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"V\n\x17GetNotificationResponse\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.abacus.notifications.v1.Notification\"\x82\x03\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\x03\x12\x36\n\x06status\x18\x02 \x01(\x0e\x32&.abacus.notifications.v1.MessageStatus\x12\x31\n\x07\x63hannel\x18\x03 \x01(\x0e\x32 .abacus.notifications.v1.Channel\x12$\n\x02to\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x92\x02\x10\x61nn@mail.example\x12 \n\x08template\x18\x05 \x01(\tB\x0e\xbaH\x0br\t\x92\x02\x06notice\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\rerror_message\x18\x07 \x01(\tB\x1b\xbaH\x18r\x16\x92\x02\x13\x35\x35\x30 no such mailboxH\x00\x88\x01\x01\x12+\n\x07sent_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\n\x0e_error_message*F\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x11\n\rCHANNEL_EMAIL\x10\x01\x12\x0f\n\x0b\x43HANNEL_SMS\x10\x02*\xbc\x01\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16MESSAGE_STATUS_WAITING\x10\x01\x12\x19\n\x15MESSAGE_STATUS_QUEUED\x10\x02\x12\x17\n\x13MESSAGE_STATUS_SENT\x10\x03\x12\x19\n\x15MESSAGE_STATUS_FAILED\x10\x04\x12 \n\x1cMESSAGE_STATUS_UNDELIVERABLE\x10\x05\x32\x8a\x04\n\x14NotificationsService\x12\x80\x01\n\x0cListMessages\x12,.abacus.notifications.v1.ListMessagesRequest\x1a-.abacus.notifications.v1.ListMessagesResponse\"\x13\xea\xe0\x18\x0f\x1a\x04user \x01*\x05local\x12\xab\x01\n\x10SendNotification\x12\x30.abacus.notifications.v1.SendNotificationRequest\x1a\x31.abacus.notifications.v1.SendNotificationResponse\"2\xea\xe0\x18\t \x01*\x05local\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/notifications/send:\x01*\x12\xc0\x01\n\x0fGetNotification\x12/.abacus.notifications.v1.GetNotificationRequest\x1a\x30.abacus.notifications.v1.GetNotificationResponse\"J\xea\xe0\x18\t \x01*\x05local\x82\xd3\xe4\x93\x02\x37\x12\'/api/v1/notifications/{notification_id}b\x0cnotificationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,29 +49,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDNOTIFICATIONREQUEST_VARIABLESENTRY']._loaded_options = None
   _globals['_SENDNOTIFICATIONREQUEST_VARIABLESENTRY']._serialized_options = b'8\001'
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['channel']._loaded_options = None
-  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['channel']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['channel']._serialized_options = b'\272H\t\202\001\006\020\001 \000(\001'
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['to']._loaded_options = None
-  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['to']._serialized_options = b'\272H\007r\005\020\001\030\300\002'
+  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['to']._serialized_options = b'\272H\032r\030\020\001\030\300\002\222\002\020ann@mail.example'
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['template']._loaded_options = None
-  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['template']._serialized_options = b'\272H\027r\0252\023^[a-z][a-z_]{0,63}$'
+  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['template']._serialized_options = b'\272H r\0362\023^[a-z][a-z_]{0,63}$\222\002\006notice'
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['variables']._loaded_options = None
-  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['variables']._serialized_options = b'\272H%\232\001\"\020\024\"\027r\0252\023^[a-z][a-z_]{0,63}$*\005r\003\030\210\''
+  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['variables']._serialized_options = b'\272HA\232\001>\020\024\"\023r\021\222\002\007subject\222\002\004text*%r#\222\002\013Your parcel\222\002\022It is at the door.'
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['language']._loaded_options = None
-  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['language']._serialized_options = b'\272H\014r\nR\000R\002ruR\002en'
+  _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['language']._serialized_options = b'\272H\021r\017R\000R\002ruR\002en\222\002\002en'
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SENDNOTIFICATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\0172\r^[ -~]{0,64}$'
   _globals['_GETNOTIFICATIONREQUEST'].fields_by_name['notification_id']._loaded_options = None
   _globals['_GETNOTIFICATIONREQUEST'].fields_by_name['notification_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_NOTIFICATION'].fields_by_name['to']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['to']._serialized_options = b'\272H\025r\023\222\002\020ann@mail.example'
+  _globals['_NOTIFICATION'].fields_by_name['template']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['template']._serialized_options = b'\272H\013r\t\222\002\006notice'
+  _globals['_NOTIFICATION'].fields_by_name['error_message']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['error_message']._serialized_options = b'\272H\030r\026\222\002\023550 no such mailbox'
   _globals['_NOTIFICATIONSSERVICE'].methods_by_name['ListMessages']._loaded_options = None
   _globals['_NOTIFICATIONSSERVICE'].methods_by_name['ListMessages']._serialized_options = b'\352\340\030\017\032\004user \001*\005local'
   _globals['_NOTIFICATIONSSERVICE'].methods_by_name['SendNotification']._loaded_options = None
   _globals['_NOTIFICATIONSSERVICE'].methods_by_name['SendNotification']._serialized_options = b'\352\340\030\t \001*\005local\202\323\344\223\002\037\"\032/api/v1/notifications/send:\001*'
   _globals['_NOTIFICATIONSSERVICE'].methods_by_name['GetNotification']._loaded_options = None
   _globals['_NOTIFICATIONSSERVICE'].methods_by_name['GetNotification']._serialized_options = b'\352\340\030\t \001*\005local\202\323\344\223\0027\022\'/api/v1/notifications/{notification_id}b\014notification'
-  _globals['_CHANNEL']._serialized_start=2006
-  _globals['_CHANNEL']._serialized_end=2076
-  _globals['_MESSAGESTATUS']._serialized_start=2079
-  _globals['_MESSAGESTATUS']._serialized_end=2267
+  _globals['_CHANNEL']._serialized_start=2141
+  _globals['_CHANNEL']._serialized_end=2211
+  _globals['_MESSAGESTATUS']._serialized_start=2214
+  _globals['_MESSAGESTATUS']._serialized_end=2402
   _globals['_LISTMESSAGESREQUEST']._serialized_start=223
   _globals['_LISTMESSAGESREQUEST']._serialized_end=451
   _globals['_LISTMESSAGESRESPONSE']._serialized_start=453
@@ -79,17 +85,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGE']._serialized_start=555
   _globals['_MESSAGE']._serialized_end=1015
   _globals['_SENDNOTIFICATIONREQUEST']._serialized_start=1018
-  _globals['_SENDNOTIFICATIONREQUEST']._serialized_end=1429
-  _globals['_SENDNOTIFICATIONREQUEST_VARIABLESENTRY']._serialized_start=1381
-  _globals['_SENDNOTIFICATIONREQUEST_VARIABLESENTRY']._serialized_end=1429
-  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_start=1431
-  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_end=1538
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=1540
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=1598
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=1600
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=1686
-  _globals['_NOTIFICATION']._serialized_start=1689
-  _globals['_NOTIFICATION']._serialized_end=2004
-  _globals['_NOTIFICATIONSSERVICE']._serialized_start=2270
-  _globals['_NOTIFICATIONSSERVICE']._serialized_end=2792
+  _globals['_SENDNOTIFICATIONREQUEST']._serialized_end=1493
+  _globals['_SENDNOTIFICATIONREQUEST_VARIABLESENTRY']._serialized_start=1445
+  _globals['_SENDNOTIFICATIONREQUEST_VARIABLESENTRY']._serialized_end=1493
+  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_start=1495
+  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_end=1602
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=1604
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=1662
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=1664
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=1750
+  _globals['_NOTIFICATION']._serialized_start=1753
+  _globals['_NOTIFICATION']._serialized_end=2139
+  _globals['_NOTIFICATIONSSERVICE']._serialized_start=2405
+  _globals['_NOTIFICATIONSSERVICE']._serialized_end=2927
 # @@protoc_insertion_point(module_scope)

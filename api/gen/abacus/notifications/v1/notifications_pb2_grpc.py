@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class NotificationsServiceStub:
-    """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message.
+    """Messages to customers. It listens to topics and sends by itself; here is what became of each message, and what is
+    sent by hand.
     """
 
     def __init__(self, channel):
@@ -53,7 +54,8 @@ class NotificationsServiceStub:
 
 
 class NotificationsServiceServicer:
-    """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message.
+    """Messages to customers. It listens to topics and sends by itself; here is what became of each message, and what is
+    sent by hand.
     """
 
     def ListMessages(self, request, context):
@@ -64,8 +66,10 @@ class NotificationsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendNotification(self, request, context):
-        """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
-        variables each needs: docs/contracts.md.
+        """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
+        it. Each variable must be given and not be empty, "name" apart:
+        "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
+        "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
         Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -106,7 +110,8 @@ def add_NotificationsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NotificationsService:
-    """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message.
+    """Messages to customers. It listens to topics and sends by itself; here is what became of each message, and what is
+    sent by hand.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NotificationsServiceStub:
-    """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message."""
+    """Messages to customers. It listens to topics and sends by itself; here is what became of each message, and what is
+    sent by hand.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,8 +38,10 @@ class NotificationsServiceStub:
     ListMessages: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]
     """Lists messages, the newest first."""
     SendNotification: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.SendNotificationRequest, _notifications_pb2.SendNotificationResponse]
-    """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
-    variables each needs: docs/contracts.md.
+    """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
+    it. Each variable must be given and not be empty, "name" apart:
+    "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
+    "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
     Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
     """
     GetNotification: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetNotificationRequest, _notifications_pb2.GetNotificationResponse]
@@ -45,21 +49,27 @@ class NotificationsServiceStub:
 
 @_typing.type_check_only
 class NotificationsServiceAsyncStub(NotificationsServiceStub):
-    """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message."""
+    """Messages to customers. It listens to topics and sends by itself; here is what became of each message, and what is
+    sent by hand.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMessages: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Lists messages, the newest first."""
     SendNotification: _aio.UnaryUnaryMultiCallable[_notifications_pb2.SendNotificationRequest, _notifications_pb2.SendNotificationResponse]  # type: ignore[assignment]
-    """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
-    variables each needs: docs/contracts.md.
+    """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
+    it. Each variable must be given and not be empty, "name" apart:
+    "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
+    "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
     Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
     """
     GetNotification: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetNotificationRequest, _notifications_pb2.GetNotificationResponse]  # type: ignore[assignment]
     """Shows what became of a message. Errors: NOTIFICATION_NOT_FOUND."""
 
 class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Messages to customers. It listens to topics and sends by itself; this is the view of what became of each message."""
+    """Messages to customers. It listens to topics and sends by itself; here is what became of each message, and what is
+    sent by hand.
+    """
 
     @_abc_1.abstractmethod
     def ListMessages(
@@ -75,8 +85,10 @@ class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.SendNotificationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.SendNotificationResponse, _abc.Awaitable[_notifications_pb2.SendNotificationResponse]]:
-        """Sends a message made of a template to an address, once for each request id. Which templates there are, and which
-        variables each needs: docs/contracts.md.
+        """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
+        it. Each variable must be given and not be empty, "name" apart:
+        "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
+        "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
         Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
         """
 
