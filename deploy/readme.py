@@ -171,7 +171,7 @@ def ask_all(environment: Environment, text: str) -> list[str]:
 
 
 class Curl:
-    """Runs the README's curl lines; ACCESS and REFRESH are the tokens of the last answer that had some."""
+    """Runs the README's curl lines; ACCESS and ORDER are those of the last answer that had some."""
 
     def __init__(self, environment: Environment):
         self.environment = dict(environment)
@@ -182,9 +182,9 @@ class Curl:
         line = line.replace(f"127.0.0.1:{PORTS['gateway']}", f"127.0.0.1:{port}")
         done = subprocess.run(["bash", "-c", line], env=self.environment, capture_output=True, text=True, check=True)
         answer = json.loads(done.stdout)
-        for name, token in (("ACCESS", "accessToken"), ("REFRESH", "refreshToken")):
-            if token in answer:
-                self.environment[name] = answer[token]
+        for name, field in (("ACCESS", "accessToken"), ("ORDER", "orderId")):
+            if field in answer:
+                self.environment[name] = answer[field]
         shown = json.dumps(answer, ensure_ascii=False)
         for pattern, instead in _SHORTENED.items():
             shown = re.sub(pattern, instead, shown)
