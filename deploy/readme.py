@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import tenacity
 import typer
@@ -41,6 +42,8 @@ _SHORTENED = {
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}": "01a1fe5e-…",
     r"curl/[\d.]+": "curl",
 }
+
+_MAPS = ("attributes",)
 
 Environment = dict[str, str]
 
@@ -181,7 +184,7 @@ class Curl:
         port = self.environment[setting("gateway")]
         line = line.replace(f"127.0.0.1:{PORTS['gateway']}", f"127.0.0.1:{port}")
         done = subprocess.run(["bash", "-c", line], env=self.environment, capture_output=True, text=True, check=True)
-        answer = json.loads(done.stdout)
+        answer = json.loads(done.stdout, object_hook=_maps_in_order)
         for name, field in (("ACCESS", "accessToken"), ("ORDER", "orderId")):
             if field in answer:
                 self.environment[name] = answer[field]
@@ -189,6 +192,11 @@ class Curl:
         for pattern, instead in _SHORTENED.items():
             shown = re.sub(pattern, instead, shown)
         return shown
+
+
+def _maps_in_order(shown: dict[str, Any]) -> dict[str, Any]:
+    """Envoy writes the entries of maps in another order each time."""
+    return {name: dict(sorted(value.items())) if name in _MAPS else value for name, value in shown.items()}
 
 
 def made(text: str) -> str:
