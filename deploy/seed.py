@@ -165,6 +165,105 @@ _SHELVES: tuple[tuple[tuple[Adjective, ...], tuple[tuple[str, str, str, int, int
         ),
     ),
 )
+# What is said of a shelf's products: category, the colours and materials that they come in where the adjective names
+# none, lightest and heaviest in grams, and what they are good for; Russian first.
+_Pair = tuple[str, str]
+_ABOUT: tuple[tuple[_Pair, tuple[_Pair, ...], tuple[_Pair, ...], int, int, tuple[_Pair, ...]], ...] = (
+    (
+        ("Электроника", "Electronics"),
+        (("чёрный", "black"), ("белый", "white"), ("графитовый", "graphite")),
+        (("пластик", "plastic"), ("алюминий", "aluminium")),
+        80,
+        6500,
+        (
+            ("Подключается за минуту и не требует настройки.", "Connects within a minute, with nothing to set up."),
+            ("Для работы из дома и для долгих поездок.", "Made for working at home and for long journeys."),
+        ),
+    ),
+    (
+        ("Кухня", "Kitchen"),
+        (("серебристый", "silver"), ("бежевый", "beige")),
+        (("нержавеющая сталь", "stainless steel"), ("стекло", "glass"), ("керамика", "ceramics")),
+        150,
+        3200,
+        (
+            ("Легко моется, можно ставить в посудомоечную машину.", "Easy to wash, and safe in a dishwasher."),
+            ("Для большой семьи и для праздничного стола.", "For a large family and for festive dinners."),
+        ),
+    ),
+    (
+        ("Текстиль", "Home textiles"),
+        (("белый", "white"), ("бежевый", "beige"), ("голубой", "light blue")),
+        (("хлопок", "cotton"), ("шерсть", "wool"), ("микрофибра", "microfibre")),
+        200,
+        2800,
+        (
+            ("Не линяет и держит форму после стирки.", "Keeps its colour and shape when washed."),
+            ("Для уютных вечеров и крепкого сна.", "For cosy evenings and sound sleep."),
+        ),
+    ),
+    (
+        ("Одежда и обувь", "Clothes and shoes"),
+        (("чёрный", "black"), ("красный", "red"), ("хаки", "khaki")),
+        (("хлопок", "cotton"), ("шерсть", "wool"), ("полиэстер", "polyester")),
+        100,
+        1900,
+        (
+            ("Не стесняет движений в городе и за городом.", "Leaves room to move, in town and out of it."),
+            ("Швы усилены, ткань дышит.", "Reinforced seams and a fabric that breathes."),
+        ),
+    ),
+    (
+        ("Мебель", "Furniture"),
+        (("орех", "walnut"), ("дуб", "oak"), ("белый", "white")),
+        (("дерево", "wood"), ("металл", "metal")),
+        1500,
+        48000,
+        (
+            ("Собирается без инструментов за полчаса.", "Assembled within half an hour, without tools."),
+            ("Для маленькой квартиры и для загородного дома.", "For a small flat and for a country house."),
+        ),
+    ),
+    (
+        ("Инструменты", "Tools"),
+        (("оранжевый", "orange"), ("синий", "blue")),
+        (("сталь", "steel"), ("ударопрочный пластик", "impact-proof plastic")),
+        600,
+        9000,
+        (
+            ("Удобно держать одной рукой, кейс в комплекте.", "Comfortable in one hand; comes with a case."),
+            ("Для ремонта в доме и для работы в саду.", "For repairs at home and for work in the garden."),
+        ),
+    ),
+    (
+        ("Спорт и туризм", "Sports and outdoors"),
+        (("синий", "blue"), ("красный", "red"), ("зелёный", "green")),
+        (("нейлон", "nylon"), ("алюминий", "aluminium"), ("карбон", "carbon fibre")),
+        300,
+        14000,
+        (
+            ("Выдерживает дождь, ветер и мороз.", "Withstands rain, wind and frost."),
+            ("Для новичков и для опытных спортсменов.", "For beginners and for seasoned athletes."),
+        ),
+    ),
+    (
+        ("Игрушки", "Toys"),
+        (("жёлтый", "yellow"), ("красный", "red"), ("разноцветный", "multicoloured")),
+        (("дерево", "wood"), ("пластик", "plastic"), ("картон", "cardboard")),
+        120,
+        4500,
+        (
+            ("Безопасно для детей от трёх лет.", "Safe for children of three years and older."),
+            ("Развивает внимание и воображение.", "Trains attention and imagination."),
+        ),
+    ),
+)
+# What an adjective of a name says of the product: nothing else may be said of it then.
+_COLORS = (_BLACK, _WHITE, _BLUE, _RED, _GREY, _GREEN)
+_MATERIALS = {_STEEL.en: ("сталь", "steel"), _WOODEN.en: ("дерево", "wood")}
+_SHORT = {"bicycle": "bike", "trainers": "sneakers"}  # what people look for, and no name has
+_WARRANTIES = (("6 месяцев", "6 months"), ("12 месяцев", "12 months"), ("24 месяца", "24 months"))
+
 # Made-up brands: Russian, English, and what their models begin with.
 _BRANDS = (
     ("Авелон", "Avelon", "AV"),
@@ -203,29 +302,60 @@ class Customer:
 
 
 def products() -> list[dict[str, Any]]:
-    """All products by rising sku: sku, name_ru, name_en, price in kopecks, currency."""
+    """All products by rising sku: the fields of UpsertProduct; prices in kopecks, without discount."""
     made: list[dict[str, Any]] = []
     for brand, which in product(_BRANDS, range(4)):
-        for adjectives, kinds in _SHELVES:
-            for kind in kinds:
-                made.append(_product(FIRST_SKU + len(made), brand, adjectives[which], kind))
+        for shelf in range(len(_SHELVES)):
+            for kind in range(len(_SHELVES[shelf][1])):
+                made.append(product_of(FIRST_SKU + len(made), brand, shelf, which, kind))
     return made
 
 
-def _product(
-    sku: int, brand: tuple[str, str, str], adjective: Adjective, kind: tuple[str, str, str, int, int]
-) -> dict[str, Any]:
+def product_of(sku: int, brand: tuple[str, str, str], shelf: int, which: int, kind: int) -> dict[str, Any]:
+    """One product.
+
+    Args:
+        brand: Russian, English, what its models begin with.
+        shelf: number of the shelf, 0…7.
+        which: number of the shelf's adjective, 0…3.
+        kind: number of the shelf's kind, 0…7.
+    """
     brand_ru, brand_en, prefix = brand
-    noun_ru, gender, noun_en, low, high = kind
+    adjectives, kinds = _SHELVES[shelf]
+    adjective = adjectives[which]
+    noun_ru, gender, noun_en, low, high = kinds[kind]
     model = f"{prefix}-{sku}"
     # Steps of ten rubles above the cheapest, so that prices look like prices: 1 490, 1 500, …
     price_rubles = low + 10 * _pick(f"price {sku}", (high - low) // 10)
+    category, colors, materials, light_g, heavy_g, praises = _ABOUT[shelf]
+    color = (adjective.ru("m"), adjective.en) if adjective in _COLORS else _one(f"color {sku}", colors)
+    material = _MATERIALS.get(adjective.en) or _one(f"material {sku}", materials)
+    praise = _one(f"praise {sku}", praises)
+    attributes = {
+        "category": category,
+        "type": (noun_ru, _SHORT.get(noun_en, noun_en)),
+        "brand": (brand_ru, brand_en),
+        "color": color,
+        "material": material,
+        "warranty": _one(f"warranty {sku}", _WARRANTIES),
+    }
     return {
         "sku": sku,
         "name_ru": f"{adjective.ru(gender).capitalize()} {noun_ru} {brand_ru} {model}",
         "name_en": f"{brand_en} {adjective.en} {noun_en} {model}",
         "price": price_rubles * 100 - (10 if price_rubles < 1000 else 0),
         "currency": "RUB",
+        "description_ru": f"{praise[0]} Материал: {material[0]}. Цвет: {color[0]}.",
+        "description_en": f"{praise[1]} Material: {material[1]}. Colour: {color[1]}.",
+        "attributes": [{"name": name, "value_ru": ru, "value_en": en} for name, (ru, en) in attributes.items()],
+        "measures": {
+            "weight_g": light_g + 10 * _pick(f"weight {sku}", (heavy_g - light_g) // 10),
+            "height_mm": 50 + 5 * _pick(f"height {sku}", 120),
+            "width_mm": 50 + 5 * _pick(f"width {sku}", 120),
+            "length_mm": 50 + 5 * _pick(f"length {sku}", 120),
+        },
+        # The first hundred are at their list price, which the README's examples show.
+        "discount": 5 * (1 + _pick(f"discount {sku}", 8)) if sku % 7 == 3 and sku >= FIRST_SKU + 100 else 0,
     }
 
 
@@ -254,6 +384,11 @@ def _units(sku: int) -> dict[int, int]:
 def _pick(what: str, below: int) -> int:
     """A number in 0…below-1 that depends on nothing but the words."""
     return zlib.crc32(what.encode()) % below
+
+
+def _one(what: str, of: tuple[_Pair, ...]) -> _Pair:
+    """One of these, always the same."""
+    return of[_pick(what, len(of))]
 
 
 def customers() -> list[dict[str, Any]]:

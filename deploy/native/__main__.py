@@ -124,7 +124,7 @@ def seed() -> None:
 
 
 @app.command()
-def replay(service: Annotated[str, typer.Argument(help=" | ".join(CONSUMERS))] = CONSUMERS[0]) -> None:
+def replay(service: Annotated[str, typer.Argument(help=" | ".join(CONSUMERS))] = next(iter(CONSUMERS))) -> None:
     """Handle again the events that a service could not handle, and send again what it could not send."""
     if service not in CONSUMERS:
         raise StackError(f"{service} consumes no events; these do: {', '.join(CONSUMERS)}.")

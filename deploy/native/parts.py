@@ -30,9 +30,6 @@ PORTS = {
     "sms": 8026,
 }
 
-# Services that read all of them, each as the consumer group of its name, and can replay their dead letters.
-CONSUMERS = ("notifications",)
-
 
 @dataclass(frozen=True)
 class Part:
@@ -71,7 +68,11 @@ WIRING: dict[str, dict[str, str]] = {
         "CHECKOUT_CATALOG": "{catalog}",
         "CHECKOUT_SERVICE_KEY_FILE": "{secrets}/checkout.key",
     },
-    "catalog": {},
+    "catalog": {
+        "CATALOG_KAFKA": "{kafka}",
+        "CATALOG_LOMS": "{loms}",
+        "CATALOG_SERVICE_KEY_FILE": "{secrets}/catalog.key",
+    },
     "notifications": {
         "NOTIFICATIONS_KAFKA": "{kafka}",
         "NOTIFICATIONS_SMTP": "{smtp}",
@@ -87,6 +88,12 @@ WIRING: dict[str, dict[str, str]] = {
 }
 SERVICES = tuple(WIRING)  # each has a database and a login of its name
 TOPICS = {topic.name: topic.partitions for topic in topics(SERVICES)}
+_FEED = "abacus.catalog.product-feed.v1"
+# Topics by the service that reads them, as the consumer group of its name; it can replay their dead letters.
+CONSUMERS = {
+    "notifications": tuple(name for name in TOPICS if name != _FEED),
+    "catalog": (_FEED,),
+}
 
 
 def _service(name: str, *after: str, ports: tuple[str, ...] = ()) -> Part:
@@ -122,7 +129,7 @@ PARTS: dict[str, Part] = {
         ),
         _service("identity", "identity-seed", "kafka", ports=("identity", "jwks")),
         _service("loms", "loms-seed", "kafka"),
-        _service("catalog", "catalog-seed"),
+        _service("catalog", "catalog-seed", "kafka"),
         _service("checkout", "loms", "catalog"),
         _service("notifications", "kafka", "mailbox"),
         _step(

@@ -123,12 +123,13 @@ async def _consumer_figures(shop: Shop, consumers: Sequence[str], console: Conso
 
 async def _consumer_status(shop: Shop, service: str) -> tuple[str, str]:
     """Return how many messages wait, and what is wrong with that, "" if nothing is."""
+    topics = {name: TOPICS[name] for name in CONSUMERS[service]}
     try:
         async with asyncio.timeout(KAFKA_WITHIN_S):
-            first = seen = await broker.progress(shop.kafka, service, TOPICS)
+            first = seen = await broker.progress(shop.kafka, service, topics)
             if any(first.waiting.values()):
                 await asyncio.sleep(CONSUMER_STANDS_STILL_S)
-                seen = await broker.progress(shop.kafka, service, TOPICS)
+                seen = await broker.progress(shop.kafka, service, topics)
     except (OSError, TimeoutError, KafkaError) as error:
         fault = f"Kafka does not say how far it is ({error!r})"
         return fault, fault

@@ -15,13 +15,42 @@ def test_same_at_every_call() -> None:
     """The data does not depend on clock, chance or the process."""
     # A changed hash means that shops seeded before differ from those seeded after.
     known = {
-        "products": "8c2e240cf6c144ee",
+        "products": "e7ca0799483d3585",
         "stock": "fd2b06e8a21867a6",
         "customers": "cc65a803aa7a850d",
     }
     made = {"products": seed.products(), "stock": seed.stock(), "customers": seed.customers()}
     hashes = {name: hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] for name, rows in made.items()}
     assert known == hashes
+
+
+def test_names_and_prices_stay() -> None:
+    """What a product is called and costs is what it was before products had more to them: examples show it."""
+    kept = [
+        {name: item[name] for name in ("sku", "name_ru", "name_en", "price", "currency")} for item in seed.products()
+    ]
+    assert "8c2e240cf6c144ee" == hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:16]
+    assert {0} == {item["discount"] for item in seed.products()[:100]}
+
+
+def test_products_are_worth_browsing() -> None:
+    """All have a description in both languages, measures and the same attributes, with few values; some a discount."""
+    products = seed.products()
+    values = defaultdict(set)
+    for item in products:
+        assert item["description_ru"]
+        assert item["description_en"]
+        assert all(item["measures"].values())
+        for attribute in item["attributes"]:
+            values[attribute["name"]].add((attribute["value_ru"], attribute["value_en"]))
+    assert {"category", "type", "brand", "color", "material", "warranty"} == set(values)
+    assert all(len(item["attributes"]) == len(values) for item in products)
+    assert (8, 64, 5, 3) == tuple(len(values[name]) for name in ("category", "type", "brand", "warranty"))
+    for pairs in values.values():  # each language has one word for it
+        assert len(pairs) == len({ru for ru, _ in pairs}) == len({en for _, en in pairs})
+    discounts = Counter(item["discount"] for item in products)
+    assert 100 <= len(products) - discounts[0] <= 300
+    assert max(discounts) <= 50
 
 
 def test_products_are_plausible() -> None:

@@ -8,3 +8,6 @@ PRODUCT_NOT_FOUND = Reason(code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND", "no such pro
 TOKEN_INVALID = Reason(
     code_pb2.UNAUTHENTICATED, "TOKEN_INVALID", "the token is wrong or missing, where one is configured"
 )
+STALE_VERSION = Reason(
+    code_pb2.ABORTED, "STALE_VERSION", "the product is not at the version that the caller saw: read it again"
+)

@@ -14,12 +14,12 @@ async def load(db: Database, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Add the products that the shop does not have yet, all in one transaction; say how many were added.
 
     A product that is there is never touched. So a second load changes nothing, whatever happened between: a price
-    changed since, or a product taken off sale, stays so. (Remembering a hash of the loaded file would do that only
-    until somebody edits one line of the file: then all the other prices would go back.)
+    changed since, or a product taken off sale, stays so; and a shop that was filled before products had descriptions,
+    attributes and discounts stays without them until `make reset`. (Remembering a hash of the loaded file would do
+    that only until somebody edits one line of the file: then all the other prices would go back.)
 
     Args:
-        rows: of {"sku", "name_ru", "name_en", "price" in minor units, "currency"}, under the rules that the contract
-            has for UpsertProduct.
+        rows: UpsertProduct as JSON, {"sku", "name_ru", "name_en", "price" in minor units, …}, under its rules.
 
     Raises:
         ValueError: a row breaks those rules; says which, and nothing is added.

@@ -5,28 +5,22 @@ import asyncio
 import pytest
 from grpc import StatusCode
 
-from abacus.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from catalog import products, rpc, seed
+from abacus.catalog.v1 import catalog_pb2
+from catalog import products, seed
 from catalog.settings import Settings
+from catalog.tests.conftest import product
 from kit import requests
 from kit.db import Database
 from kit.settings import read
-from kit.testing import OpenDoor, refused
-
-SERVICE = catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"]
-
-
-@pytest.fixture
-async def catalog(db: Database, open_door: OpenDoor) -> catalog_pb2_grpc.CatalogServiceStub:
-    return catalog_pb2_grpc.CatalogServiceStub(await open_door(SERVICE, rpc.Catalog(db, token=None)))
-
-
-def product(sku=1001, name_ru="Чайник", name_en="Kettle", price=199_000, **more):
-    return catalog_pb2.UpsertProductRequest(sku=sku, name_ru=name_ru, name_en=name_en, price=price, **more)
+from kit.testing import refused
 
 
 def get(sku=1001, **more):
     return catalog_pb2.GetProductRequest(sku=sku, **more)
+
+
+def details(sku=1001, **more):
+    return catalog_pb2.GetProductDetailsRequest(product_id=sku, **more)
 
 
 async def rows(db: Database):
@@ -82,6 +76,107 @@ async def test_an_upsert_changes_the_product_as_a_whole(catalog, db: Database):
     assert (5, "RUB", True, 2) == (row["price"], row["currency"], row["is_active"], row["version"])
 
 
+async def test_a_product_is_written_with_all_it_has(catalog):
+    """What was written is shown, in either language; what the next upsert leaves out is empty."""
+    await catalog.UpsertProduct(
+        product(
+            description_ru="Кипятит",
+            description_en="Boils",
+            attributes={"color": ("чёрный", "black"), "brand": ("Кедрин", "Kedrin")},
+            measures=catalog_pb2.Measures(weight_g=900, height_mm=250, width_mm=180, length_mm=200),
+            pictures=["https://pictures.example/1.png", "/2.png"],
+            discount=10,
+        )
+    )
+    shown = (await catalog.GetProductDetails(details(language="en"))).product
+    assert ("Kettle", "Boils", {"color": "black", "brand": "Kedrin"}) == (
+        shown.name,
+        shown.description,
+        dict(shown.attributes),
+    )
+    assert (179_100, 199_000, 10) == (shown.price, shown.old_price, shown.discount)
+    assert catalog_pb2.Measures(weight_g=900, height_mm=250, width_mm=180, length_mm=200) == shown.measures
+    assert ["https://pictures.example/1.png", "/2.png"] == list(shown.pictures)
+    assert {"color": "чёрный", "brand": "Кедрин"} == dict(
+        (await catalog.GetProductDetails(details())).product.attributes
+    )
+    await catalog.UpsertProduct(product())
+    shown = (await catalog.GetProductDetails(details())).product
+    assert ("", {}, 199_000, False, 0, 2) == (
+        shown.description,
+        dict(shown.attributes),
+        shown.price,
+        shown.HasField("old_price"),
+        shown.measures.weight_g,
+        shown.version,
+    )
+    assert ["/api/v1/products/1001/picture"] == list(shown.pictures)
+
+
+@pytest.mark.parametrize(
+    ("price", "discount", "charged"),
+    [(100, 99, 1), (199, 50, 100), (1, 99, 1), (10**12, 99, 10**10), (0, 5, 0), (999, 33, 670)],
+)
+async def test_a_discount_is_rounded_in_the_shops_favour(catalog, price, discount, charged):
+    """Everywhere the price is the one charged, whole minor units; the list price is told beside it."""
+    await catalog.UpsertProduct(product(price=price, discount=discount))
+    assert charged == (await catalog.GetProduct(get())).price
+    many = await catalog.GetProducts(catalog_pb2.GetProductsRequest(skus=[1001]))
+    assert [charged] == [one.price for one in many.products]
+    told = await catalog.GetProductPrice(catalog_pb2.GetProductPriceRequest(product_id=1001))
+    assert (charged, price, discount, "RUB") == (told.price, told.old_price, told.discount, told.currency)
+
+
+async def test_a_price_without_discount_has_no_old_one(catalog):
+    """`old_price` is not set rather than the same."""
+    await catalog.UpsertProduct(product())
+    told = await catalog.GetProductPrice(catalog_pb2.GetProductPriceRequest(product_id=1001))
+    assert (199_000, False) == (told.price, told.HasField("old_price"))
+
+
+async def test_a_stale_change_is_refused(catalog, db: Database):
+    """Whoever names the version that he saw changes that one and no other."""
+    await catalog.UpsertProduct(product(price=1))
+    await catalog.UpsertProduct(product(price=2, version=1))
+    for stale in (product(price=3, version=1), product(1002, version=1)):
+        with refused(StatusCode.ABORTED, "STALE_VERSION"):
+            await catalog.UpsertProduct(stale)
+    assert [(1001, 2, 2)] == [(row["sku"], row["price"], row["version"]) for row in await rows(db)]
+
+
+async def test_of_those_who_saw_the_same_version_one_changes_it(catalog, db: Database):
+    """Five changes at once of version 1: one is made."""
+    await catalog.UpsertProduct(product(price=1))
+    told = await asyncio.gather(
+        *(catalog.UpsertProduct(product(price=price, version=1)) for price in range(2, 7)), return_exceptions=True
+    )
+    assert 4 == sum(isinstance(one, Exception) for one in told)
+    assert [2] == [row["version"] for row in await rows(db)]
+
+
+async def test_attributes_have_each_name_once(catalog):
+    """Twice the same name is refused, because a map shows one of them."""
+    twice = product()
+    for value in ("red", "black"):
+        twice.attributes.add(name="color", value_ru=value, value_en=value)
+    with refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field="attributes"):
+        await catalog.UpsertProduct(twice)
+
+
+async def test_what_is_off_sale_is_still_shown_in_detail(catalog):
+    """Details say that it is not active; its price and stock are not told, as those of an unknown product."""
+    await catalog.UpsertProduct(product(is_active=False))
+    assert not (await catalog.GetProductDetails(details())).product.is_active
+    for call in (
+        catalog.GetProductPrice(catalog_pb2.GetProductPriceRequest(product_id=1001)),
+        catalog.GetProductStock(catalog_pb2.GetProductStockRequest(product_id=1001)),
+        catalog.GetProductDetails(details(1002)),
+        catalog.GetProductPicture(catalog_pb2.GetProductPictureRequest(product_id=1002)),
+    ):
+        with refused(StatusCode.NOT_FOUND, "PRODUCT_NOT_FOUND"):
+            await call
+
+
 async def test_of_a_batch_the_last_of_a_sku_counts(db: Database):
     """A sku named twice in one batch is no error."""
     async with db.transaction() as conn:
@@ -115,9 +210,9 @@ async def test_old_request_ids_are_forgotten(catalog, db: Database):
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "секрет"])
-async def test_a_wrong_token_is_refused_by_every_call(db: Database, open_door: OpenDoor, token):
+async def test_a_wrong_token_is_refused_by_every_call(db: Database, open_catalog, nobody, token):
     """Where a token is configured, nobody gets in without it, and its value is not told."""
-    stub = catalog_pb2_grpc.CatalogServiceStub(await open_door(SERVICE, rpc.Catalog(db, token="right")))
+    stub = await open_catalog(nobody, token="right")
     for call in (
         stub.GetProduct(get(token=token)),
         stub.GetProducts(catalog_pb2.GetProductsRequest(token=token, skus=[1])),
@@ -160,6 +255,15 @@ def test_an_empty_token_file_is_refused_early(tmp_path, monkeypatch, capsys):
         (product(currency="rub"), "currency"),
         (product(request_id="ж"), "request_id"),
         (product(request_id="r" * 65), "request_id"),
+        (product(description_ru="a\0"), "description_ru"),
+        (product(discount=100), "discount"),
+        (product(pictures=["javascript:alert(1)"]), "pictures[0]"),
+        (product(attributes={"Color": ("чёрный", "black")}), "attributes[0].name"),
+        (catalog_pb2.ListProductsRequest(query="a\0"), "query"),
+        (catalog_pb2.ListProductsRequest(attributes=["black"]), "attributes[0]"),
+        (catalog_pb2.ListProductsRequest(page_size=101), "page_size"),
+        (catalog_pb2.ListProductsRequest(page_token="1"), "page_token"),
+        (catalog_pb2.ListProductsRequest(min_price=-1), "min_price"),
     ],
 )
 async def test_bad_input_names_the_field(catalog, request_, field):
@@ -187,6 +291,20 @@ async def test_a_wrong_seed_row_loads_nothing(db: Database):
         with pytest.raises(ValueError, match="product 2"):
             await seed.load(db, [good, wrong])
     assert [] == await rows(db)
+
+
+async def test_the_code_before_still_runs(db: Database, catalog):
+    """It writes and reads the columns that it knows; what it makes is found."""
+    await db.pool.execute(
+        """
+        INSERT INTO products (sku, name_ru, name_en, price, currency, is_active)
+        VALUES (7, 'Самовар', 'Samovar', 100, 'RUB', true)
+            ON CONFLICT (sku) DO UPDATE SET name_ru = excluded.name_ru, version = products.version + 1
+        """
+    )
+    assert [7] == [
+        one.id for one in (await catalog.ListProducts(catalog_pb2.ListProductsRequest(query="самовары"))).products
+    ]
 
 
 async def test_the_figures_count_products(catalog, db: Database):
