@@ -82,4 +82,4 @@ bench-quick: .venv/.ready ## the same in short, without plots; three minutes
 	@$(RUN) -m tests.bench --quick
 
 chaos: .venv/.ready ## kill -9, races, forged and torn requests at full size, with the measured figures; about 20 minutes
-	@CHAOS=full $(RUN) -m pytest tests/chaos tests/access
+	@CHAOS=full $(RUN) -m pytest tests/chaos tests/access tests/rest

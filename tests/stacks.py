@@ -1,6 +1,6 @@
 """Stacks for the tests across services, with their own ports, data and goods."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,10 @@ _up: list[stack.Shop] = []
 
 
 @asynccontextmanager
-async def running(*parts: str, **more: Any) -> AsyncIterator[stack.Shop]:
-    """A stack of these parts (none named: all) and what they need, without seeds, in a folder that is removed."""
+async def running(*parts: str, without: Collection[str] = SEEDS, **more: Any) -> AsyncIterator[stack.Shop]:
+    """A stack of these parts (none named: all) and what they need, in a folder that is removed."""
     with home.scratch_home() as folder:
-        async with stack.running(folder, parts=parts or None, without=SEEDS, **more) as shop:
+        async with stack.running(folder, parts=parts or None, without=without, **more) as shop:
             _up.append(shop)
             try:
                 yield shop

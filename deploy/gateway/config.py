@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 
 from deploy import contracts
-from deploy.gateway import clusters
+from deploy.gateway import clusters, docs
 from deploy.gateway.filters import BODY_BYTES_MAX, JWKS, cors_policy, http_filters
 from deploy.gateway.replies import local_replies
 from deploy.gateway.routes import virtual_host
@@ -24,14 +24,15 @@ def write(
     service_keys: Mapping[str, Any],
     settings: Settings,
 ) -> None:
-    """Write envoy.json and descriptors.binpb into a folder, each at once; arguments and errors as of `make`."""
+    """Write envoy.json and what it names into a folder, each file at once; arguments and errors as of `make`."""
     services = list(services)
     descriptors = folder.resolve() / "descriptors.binpb"
     made = make(addresses, services, service_keys, descriptors, settings)
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in (
         (descriptors, contracts.descriptor_set(services).SerializeToString()),
-        (folder / "envoy.json", json.dumps(made, indent=1).encode()),  # last: it names the other
+        *((folder / name, content) for name, content in docs.files().items()),
+        (folder / "envoy.json", json.dumps(made, indent=1).encode()),  # last: it names the others
     ):
         fresh = path.with_suffix(".new")
         fresh.write_bytes(content)
@@ -51,7 +52,7 @@ def make(
         addresses: host:port by name: "listen" and "admin" to listen on, "jwks", and each service's.
         services: what is served; each belongs to the address of its package's name.
         service_keys: public keys of services as JWKs by name; only those of "local" are used.
-        descriptors: file with `contracts.descriptor_set(services)`, as Envoy will see it.
+        descriptors: file with `contracts.descriptor_set(services)`, as Envoy will see it; beside it lie `docs.files()`.
         settings: limits and names.
 
     Raises:
@@ -113,7 +114,11 @@ def _connection_manager(
         server_header_transformation="PASS_THROUGH",  # no name and no version of a program to the outside
         local_reply_config=local_replies(),
         access_log=[_failures_log()],
-        route_config={"name": "contracts", "virtual_hosts": [virtual_host(services, cors_policy(settings))]},
+        route_config={
+            "name": "contracts",
+            "virtual_hosts": [virtual_host(services, cors_policy(settings), descriptors.parent)],
+            "max_direct_response_body_size_bytes": docs.FILE_BYTES_MAX,
+        },
         http_filters=http_filters(services, service_keys, descriptors, settings),
     )
 
@@ -201,7 +206,7 @@ def _failures_log() -> dict[str, Any]:
     codes = "['2', '13', '14', '15']"
     # Not response.grpc_status: that is 2 wherever an answer has none, as of REST, preflights and /health.
     told = [f"response.{where}['grpc-status'] in {codes}" for where in ("headers", "trailers")]
-    failed = " || ".join(("response.code >= 500", *told))
+    failed = " || ".join(("response.code == 500 || response.code > 501", *told))  # 501: routes.NOT_YET
     return {
         "filter": when(failed),
         **extension(

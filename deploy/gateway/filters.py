@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from deploy import contracts
 from deploy.gateway.replies import body_refusal, unnamed
-from deploy.gateway.routes import BUFFER, JWT, REST, SIGNIN, TOKEN, TRANSCODER, TYP
 from deploy.gateway.settings import Settings
-from deploy.gateway.xds import TYPE, header, http_filter
+from deploy.gateway.xds import BUFFER, JWT, REST, SIGNIN, TOKEN, TRANSCODER, TYP, TYPE, header, http_filter
 from kit.client import service_of
 from kit.tokens import PERSON, PERSON_AUDIENCE, PERSON_ISSUER, SERVICE
 
@@ -194,15 +193,18 @@ def _token_type() -> dict[str, Any]:
 
 def _rest(services: list[ServiceDescriptor]) -> dict[str, Any]:
     """Off, but for the REST routes; rest.lua says what it does."""
-    types = contracts.body_types(binding for service in services for binding in contracts.bindings(service))
+    bindings = [binding for service in services for binding in contracts.bindings(service)]
     fields = {
-        message: ", ".join(f'["{name}"] = "{kind}"' for name, kind in kinds.items()) for message, kinds in types.items()
+        message: ", ".join(f'["{name}"] = "{kind}"' for name, kind in kinds.items())
+        for message, kinds in contracts.body_types(bindings).items()
+    }
+    values = {
+        enum: ", ".join(f'["{name}"] = true' for name in names) for enum, names in contracts.enums(bindings).items()
     }
     source = "\n".join(
         (
-            "local TYPES = {",
-            *(f'  ["{message}"] = {{{listed}}},' for message, listed in fields.items()),
-            "}",
+            *_lua_table("TYPES", fields),
+            *_lua_table("ENUMS", values),
             f"local REFUSAL = [[{body_refusal('MESSAGE', field='FIELD')}]]",
             "local UNNAMED = {",
             *(f'  ["{code}"] = [[{answer}]],' for code, answer in unnamed().items()),
@@ -211,6 +213,12 @@ def _rest(services: list[ServiceDescriptor]) -> dict[str, Any]:
         )
     )
     return http_filter(REST, "lua.v3.Lua", default_source_code={"inline_string": source}) | {"disabled": True}
+
+
+def _lua_table(name: str, rows: Mapping[str, str]) -> Iterator[str]:
+    yield f"local {name} = {{"
+    yield from (f'  ["{key}"] = {{{inside}}},' for key, inside in rows.items())
+    yield "}"
 
 
 def _transcoder(services: list[ServiceDescriptor], descriptors: Path) -> dict[str, Any]:
@@ -227,6 +235,7 @@ def _transcoder(services: list[ServiceDescriptor], descriptors: Path) -> dict[st
             "reject_unknown_query_parameters": True,
             "reject_binding_body_field_collisions": True,
         },
+        query_param_unescape_plus=True,  # as forms write a space, and most programs
         max_request_body_size=BODY_BYTES_MAX,
         max_response_body_size=4 * BODY_BYTES_MAX,
     )

@@ -112,6 +112,11 @@ REPLIES = (
         "the only transfer-encoding that this door understands is chunked",
     ),
     Reply(
+        _is(HTTPStatus.NOT_IMPLEMENTED),
+        HTTPStatus.NOT_IMPLEMENTED, code_pb2.UNIMPLEMENTED, "NOT_IMPLEMENTED",
+        "this route is promised, and not made yet",
+    ),
+    Reply(
         # Envoy has another status for what came as a whole.
         _is(HTTPStatus.REQUEST_TIMEOUT),
         HTTPStatus.REQUEST_TIMEOUT, code_pb2.DEADLINE_EXCEEDED, "REQUEST_TIMEOUT",

@@ -1,15 +1,18 @@
--- What REST asks and is answered, beside the transcoder. That skips unknown fields, takes what is not quite JSON, repeats
--- what it does not understand (which may be a password), and knows no response_body. So it is done here.
+-- What REST asks and is answered, beside the transcoder. That skips unknown fields, takes what is not quite JSON or not
+-- quite of the field's type, repeats what it does not understand (which may be a password), and knows no response_body.
+-- So it is done here. How large a number may be is left to the transcoder.
 --
 -- Put before this text by filters.py:
---   TYPES    {message = {field = kind}}; kind is "string", "scalar" (whose values the transcoder checks), the name of a
---            message, "any" (which the transcoder checks as a whole), or "list" and one of these
+--   TYPES    {message = {field = kind}}; a kind is "string", "bool", "int32", "int64", "number", "enum" and its name, the
+--            name of a message, "any" (which the transcoder checks as a whole), or "list" or "map" and one of these
+--   ENUMS    {enum = {name of a value = true}}
 --   REFUSAL  the JSON of an answer, with FIELD and MESSAGE to fill in
 --   UNNAMED  {gRPC code = the JSON of an answer}, for errors that have no reason of ours
 -- Metadata of the route:
 --   body    kind of the request's body; nil: it has none
---   query   {field = true} for the parameters that the query may have (the transcoder lets them override the path)
---   path    {field = true} for those that stand in the path, and so not in the body
+--   query   {field = kind} for the parameters that the query may have (the transcoder lets them override the path)
+--   path    {field = kind} for those that stand in the path, and so not in the body
+--   places  {number of a part of the path = field}
 --   unwrap  whether the answer is its message's only field
 
 local DEPTH_MAX = 32
@@ -71,8 +74,61 @@ local function quoted(json, at, path)
   end
 end
 
+local function camel(path)
+  return (path:gsub("_(%w?)", string.upper))
+end
+
+local function is_number(word)
+  local rest = word:match("^-?0(.*)$") or word:match("^-?[1-9]%d*(.*)$")
+  if not rest then return false end
+  return rest:gsub("^%.%d+", "", 1):gsub("^[eE][+-]?%d+$", "", 1) == ""
+end
+
+local function is_integer(text)
+  return text == "0" or text:find("^-?[1-9]%d*$") ~= nil
+end
+
+local function enum_of(kind)
+  return kind:match("^enum (.*)$")
+end
+
+-- Refuse what stands without quotes in JSON and is not of its kind.
+local function check_word(word, kind, path)
+  local is_bool, number = word == "true" or word == "false", is_number(word)
+  if not is_bool and not number then refuse(path, "a value was expected") end
+  if kind == "any" then return end
+  if kind == "bool" then
+    if not is_bool then refuse(path, "true or false was expected") end
+  elseif kind == "string" then refuse(path, "a string was expected")
+  elseif enum_of(kind) then refuse(path, "the name of a value was expected, in double quotes")
+  elseif not number then refuse(path, "a number was expected") end
+end
+
+-- Refuse what stands between quotes in JSON and is not of its kind.
+local function check_quoted(text, kind, path)
+  if kind == "string" or kind == "any" then return end
+  if kind == "int64" then
+    if not is_integer(text) then refuse(path, "digits were expected") end
+  elseif enum_of(kind) then
+    if not ENUMS[enum_of(kind)][text] then refuse(path, "there is no value of this name") end
+  elseif kind == "bool" then refuse(path, "true or false was expected, without quotes")
+  else refuse(path, "a number was expected, without quotes") end
+end
+
+-- Refuse what stands in a path or query, its escapes resolved, and is not of its kind.
+local function check_text(text, kind, path)
+  if kind == "bool" then
+    if text ~= "true" and text ~= "false" then refuse(path, "true or false was expected") end
+  elseif kind == "int32" or kind == "int64" then
+    if not is_integer(text) then refuse(path, "digits were expected") end
+  elseif kind == "number" then
+    if not is_number(text) then refuse(path, "a number was expected") end
+  else check_quoted(text, kind, path) end
+end
+
 local function object(json, at, kind, path, depth)
-  local fields = TYPES[kind]
+  local fields, items = TYPES[kind], kind:match("^map (.*)$")
+  local seen = {}
   at = skip(json, at + 1)
   if json:sub(at, at) == "}" then return at + 1 end
   while true do
@@ -84,7 +140,10 @@ local function object(json, at, kind, path, depth)
     if json:sub(at, at) ~= ":" then refuse(inner, "a colon was expected after the name") end
     if depth == 0 and in_path[name] then refuse(inner, "the path says it already") end
     if fields and not fields[name] then refuse(inner, "there is no such field") end
-    at = skip(json, value(json, at + 1, fields and fields[name] or "any", inner, depth + 1))
+    local once = fields and camel(name) or name
+    if seen[once] then refuse(inner, "it is there twice") end
+    seen[once] = true
+    at = skip(json, value(json, at + 1, items or fields and fields[name] or "any", inner, depth + 1, items))
     local found = json:sub(at, at)
     if found == "}" then return at + 1 end
     if found ~= "," then refuse(inner, "a comma or the end of the object was expected after the value") end
@@ -98,7 +157,7 @@ local function array(json, at, kind, path, depth)
   local index = 0
   while true do
     local inner = path .. "[" .. index .. "]"
-    at = skip(json, value(json, at, kind, inner, depth + 1))
+    at = skip(json, value(json, at, kind, inner, depth + 1, kind ~= "any"))
     local found = json:sub(at, at)
     if found == "]" then return at + 1 end
     if found ~= "," then refuse(inner, "a comma or the end of the list was expected after the value") end
@@ -106,11 +165,15 @@ local function array(json, at, kind, path, depth)
   end
 end
 
-value = function(json, at, kind, path, depth)
+-- A null is what is left out; a list and a map leave out nothing.
+value = function(json, at, kind, path, depth, is_item)
   if depth > DEPTH_MAX then refuse(path, "nested too deep") end
   at = skip(json, at)
   local found, word = json:sub(at, at), json:match("^[%w+.-]+", at)
-  if word == "null" then return at + 4 end
+  if word == "null" then
+    if is_item then refuse(path, "a value was expected") end
+    return at + 4
+  end
   local items = kind:match("^list (.*)$")
   if found == "[" then
     if not items and kind ~= "any" then refuse(path, "a list was not expected") end
@@ -118,35 +181,49 @@ value = function(json, at, kind, path, depth)
   end
   if items then refuse(path, "a list was expected") end
   if found == "{" then
-    if kind == "string" then refuse(path, "a string was expected") end
-    if kind == "scalar" then refuse(path, "an object was not expected") end
+    if not TYPES[kind] and not kind:find("^map ") and kind ~= "any" then refuse(path, "an object was not expected") end
     return object(json, at, kind, path, depth)
   end
-  if TYPES[kind] then refuse(path, "an object was expected") end
+  if TYPES[kind] or kind:find("^map ") then refuse(path, "an object was expected") end
   if found == '"' then
-    local _, after = quoted(json, at, path)
+    local text, after = quoted(json, at, path)
+    check_quoted(text, kind, path)
     return after
   end
-  if word ~= "true" and word ~= "false" and not (word and tonumber(word) and word:find("^-?%d")) then
-    refuse(path, "a value was expected")
-  end
-  if kind == "string" then refuse(path, "a string was expected") end
+  check_word(word or "", kind, path)
   return at + #word
 end
 
-local function check_escapes(text, name, wrong)
+-- Return a text of a path or query with its escapes resolved.
+local function unescaped(text, name, wrong)
   local plain = text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
   if select(2, text:gsub("%%", "")) ~= select(2, text:gsub("%%%x%x", "")) then
     refuse(name, wrong .. " has a % without two hexadecimal digits after it")
   end
   if not is_utf8(plain) then refuse(name, wrong .. " is not UTF-8") end
+  return plain
 end
 
-local function check_query(path, allowed)
-  for pair in (path:match("%?([^#]*)") or ""):gmatch("[^&]+") do
-    local name = pair:match("^[^=]*")
-    if not allowed[name:match("^[^.]*")] then refuse(name, "there is no such parameter of the query") end
-    check_escapes(pair, name, "the value")
+local function check_path(path, places, kinds)
+  unescaped(path, "", "the path")
+  local number = 0
+  for part in path:gmatch("[^/]+") do
+    number = number + 1
+    local name = places[tostring(number)]
+    if name then check_text(unescaped(part, name, "the value"), kinds[name], camel(name)) end
+  end
+end
+
+local function check_query(query, kinds)
+  local seen = {}
+  for pair in query:gmatch("[^&]+") do
+    local name, text = pair:match("^([^=]*)=?(.*)$")
+    local kind = kinds[name]
+    if not kind then refuse(name, "there is no such parameter of the query") end
+    local items = kind:match("^list (.*)$")
+    if seen[camel(name)] and not items then refuse(name, "it is there twice") end
+    seen[camel(name)] = true
+    check_text(unescaped(text, name, "the value"), items or kind, camel(name))
   end
 end
 
@@ -158,13 +235,29 @@ local function check_body(json, kind)
   if at <= #json then refuse("", "something follows after the end of the body") end
 end
 
+-- Headers become metadata of gRPC, which is ASCII. Of those that mean nothing to us browsers may send what they like.
+local function check_headers(headers)
+  local odd = {}
+  for name, text in pairs(headers) do
+    if text:find("[^ -~]") and name:sub(1, 1) ~= ":" then odd[#odd + 1] = name end
+  end
+  for _, name in ipairs(odd) do
+    if name == "accept-language" or name == "idempotency-key" then refuse(name, "it is not ASCII") end
+    headers:remove(name)
+  end
+  -- Who sends an empty one believes that a repeat has no effect.
+  if headers:get("idempotency-key") == "" then refuse("idempotency-key", "it is empty") end
+end
+
 local function check(handle)
   local route = handle:metadata()
   -- Read at once: waiting for the body ends what `route` is good for.
-  local kind, query, path = route:get("body"), route:get("query"), route:get("path")
-  local target = handle:headers():get(":path")
-  check_escapes(target:match("^[^?]*"), "", "the path")
-  check_query(target, query)
+  local kind, query, path, places = route:get("body"), route:get("query"), route:get("path"), route:get("places")
+  local headers = handle:headers()
+  local target = headers:get(":path")
+  check_headers(headers)
+  check_path(target:match("^[^?]*"), places, path)
+  check_query(target:match("%?([^#]*)") or "", query)
   local body = handle:body()
   if body and body:length() > 0 then
     in_path = path
@@ -177,10 +270,6 @@ local function refusal(path, text)
   local field = path:gsub("[^%w_.%[%]-]", ""):sub(1, 200)
   local filled = {FIELD = field, MESSAGE = (field == "" and "" or field .. ": ") .. text}
   return (REFUSAL:gsub("%u+", filled))
-end
-
-local function camel(path)
-  return (path:gsub("_(%w?)", string.upper))
 end
 
 -- Services name fields as the contracts do; who speaks JSON knows `first_name` as `firstName`.

@@ -17,7 +17,7 @@ import pytest
 from abacus.identity.v1 import identity_pb2, identity_pb2_grpc
 from abacus.loms.v1 import loms_pb2, loms_pb2_grpc
 from deploy import contracts
-from deploy.gateway import command, config, envoy
+from deploy.gateway import command, config, docs, envoy
 from deploy.gateway.settings import Settings
 from deploy.native.parts import REPO, SERVICES
 from deploy.native.stack import free_ports
@@ -429,7 +429,7 @@ async def test_write(tmp_path: Path, issuer) -> None:
     )
     code, said = await write(GATEWAY_CALLS_PER_S="123", GATEWAY_SIGNIN_BURST="1")
     assert (0, "") == (code, said)
-    assert {"envoy.json", "descriptors.binpb"} == {path.name for path in (tmp_path / "made").iterdir()}
+    assert {"envoy.json", "descriptors.binpb", *docs.files()} == {path.name for path in (tmp_path / "made").iterdir()}
     made = json.loads((tmp_path / "made" / "envoy.json").read_text())
     wanted = config.make(
         addresses,
