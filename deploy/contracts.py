@@ -147,42 +147,37 @@ def _is_ours(message: Descriptor) -> bool:
 
 def body_types(bindings: Iterable[Binding]) -> dict[str, dict[str, str]]:
     """Return the fields of all messages of ours that REST bodies may hold: kinds by both names that JSON may use."""
-    types: dict[str, dict[str, str]] = {}
-
-    def add(message: Descriptor) -> None:
-        if message.full_name in types or not _is_ours(message):
-            return
-        types[message.full_name] = {
-            name: kind(field) for field in message.fields for name in (field.name, field.json_name)
-        }
-        for field in message.fields:
-            if field.message_type is not None:
-                add(field.message_type)
-
-    for binding in bindings:
-        if binding.body:
-            add(binding.rpc.input_type)
-    return types
+    return {
+        message.full_name: {name: kind(field) for field in message.fields for name in (field.name, field.json_name)}
+        for message in _messages(binding.rpc.input_type for binding in bindings if binding.body)
+        if _is_ours(message)
+    }
 
 
 def enums(bindings: Iterable[Binding]) -> dict[str, list[str]]:
     """Return the values' names of all enums that requests of these routes may hold, by the enum's full name."""
-    found: dict[str, list[str]] = {}
-    seen: set[str] = set()
+    return {
+        field.enum_type.full_name: [value.name for value in field.enum_type.values]
+        for message in _messages(binding.rpc.input_type for binding in bindings)
+        for field in message.fields
+        if field.enum_type is not None
+    }
+
+
+def _messages(roots: Iterable[Descriptor]) -> Iterable[Descriptor]:
+    """These messages and all that stand in them, each once."""
+    found: dict[str, Descriptor] = {}
 
     def add(message: Descriptor) -> None:
-        if message.full_name in seen:
-            return
-        seen.add(message.full_name)
-        for field in message.fields:
-            if field.enum_type is not None:
-                found[field.enum_type.full_name] = [value.name for value in field.enum_type.values]
-            if field.message_type is not None:
-                add(field.message_type)
+        if message.full_name not in found:
+            found[message.full_name] = message
+            for field in message.fields:
+                if field.message_type is not None:
+                    add(field.message_type)
 
-    for binding in bindings:
-        add(binding.rpc.input_type)
-    return found
+    for root in roots:
+        add(root)
+    return found.values()
 
 
 def descriptor_set(services: Iterable[ServiceDescriptor]) -> descriptor_pb2.FileDescriptorSet:

@@ -1,6 +1,6 @@
 """What must hold of the shop's data, whatever happened to its processes: asked of the database, the topic, the mailbox.
 
-`audit` may be run at any moment, `audit_topic` and `audit_messages` when all is quiet.
+`audit` and `audit_purchases` may be run at any moment, `audit_topic` and `audit_messages` when all is quiet.
 """
 
 import json
@@ -212,6 +212,24 @@ async def audit(conn: asyncpg.Connection) -> None:
         found = {rule: await conn.fetch(query) for rule, query in _INVARIANTS.items()}
     broken = {rule: [dict(row) for row in rows[:3]] for rule, rows in found.items() if rows}
     assert not broken, "\n".join(f"{rule}: {rows}" for rule, rows in broken.items())
+
+
+async def audit_purchases(loms: asyncpg.Connection, checkout: asyncpg.Connection) -> int:
+    """Check that every purchase that is done has an order of its own, of the same user and sum; return how many are."""
+    done = await checkout.fetch(
+        "SELECT order_id, user_id, total_price, currency FROM purchases WHERE state = 'done' ORDER BY order_id"
+    )
+    orders = await loms.fetch(
+        """
+        SELECT id, user_id, total_price, currency
+          FROM orders
+         WHERE id = ANY($1::bigint[])
+         ORDER BY id
+        """,
+        [row["order_id"] for row in done],
+    )
+    assert [tuple(row) for row in done] == [tuple(row) for row in orders]
+    return len(done)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kit.db import Database
 from kit.testing import OpenDatabase, OpenDoor, read_topic, until
 from loms import rpc
 from loms.batches import Batching
-from tests.audit import Wire, audit, audit_topic
+from tests.audit import Wire, audit, audit_purchases, audit_topic
 from tests.callers import order, receipt
 
 SERVICE = loms_pb2.DESCRIPTOR.services_by_name["LomsService"]
@@ -219,6 +219,31 @@ async def test_each_broken_rule_is_named(sound):
                 await audit(conn)
             await transaction.rollback()
         await audit(conn)
+
+
+async def test_a_purchase_without_its_order_is_found(sound, open_database):
+    """Every purchase that is done has one of its own, of the same user, total and currency; others need none."""
+    checkout = await open_database("checkout")
+    async with sound.pool.acquire() as conn, checkout.pool.acquire() as purchases:
+        await purchases.execute(
+            """
+            INSERT INTO purchases (user_id, caller, body_hash, lines, total_price, currency, state, order_id,
+                                   try_at, finished_at)
+            SELECT 7, 'local', '', '[{}]', 0, 'RUB', 'done', order_id, now(), now()
+              FROM generate_series(1, 2) AS order_id;
+            INSERT INTO purchases (user_id, caller, body_hash, lines, total_price, currency, state, refusal,
+                                   try_at, finished_at)
+            VALUES (9, 'local', '', '[{}]', 9, 'EUR', 'refused', '', now(), now())
+            """
+        )
+        assert 2 == await audit_purchases(conn, purchases)
+        for damage in ("user_id = 8", "total_price = 1", "currency = 'EUR'", "order_id = 99", "order_id = 2"):
+            transaction = purchases.transaction()
+            await transaction.start()
+            await purchases.execute(f"UPDATE purchases SET {damage} WHERE order_id = 1")
+            with pytest.raises(AssertionError):
+                await audit_purchases(conn, purchases)
+            await transaction.rollback()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from abacus.topics.v1 import topics_pb2
 from api.plugins import examples
 from api.plugins.contract import Contracts, first_sentence, for_json
 from api.plugins.schemas import Form, Schema, Schemas
-from kit.client import service_of
 
 BROKER = "127.0.0.1:19092"
 NEIGHBOURS = "neighbours"
@@ -55,21 +54,26 @@ def _verb(topic: topics_pb2.Topic) -> str:
     return "receive" if topic.publisher == NEIGHBOURS else "send"
 
 
+def _readers(topic: topics_pb2.Topic) -> str:
+    return " and ".join(topic.readers) or "no service of ours"
+
+
 def _channel(topic: topics_pb2.Topic, message: Descriptor) -> Schema:
     return {
         "address": topic.name,
-        "description": f"Published by {topic.publisher}.",
+        "description": f"Published by {topic.publisher}, read by {_readers(topic)}.",
         "messages": {message.name: {"$ref": f"#/components/messages/{message.name}"}},
         "bindings": {
             "kafka": {"topic": topic.name, "partitions": topic.partitions, "bindingVersion": _BINDING},
         },
         "x-publisher": topic.publisher,
+        "x-readers": list(topic.readers),
     }
 
 
 def _operation(topic: topics_pb2.Topic, message: Descriptor) -> Schema:
     channel = {"$ref": "#/channels/" + topic.name}
-    told = f"{service_of(message.full_name)} reads" if _verb(topic) == "receive" else f"{topic.publisher} publishes"
+    told = f"{_readers(topic)} reads" if _verb(topic) == "receive" else f"{topic.publisher} publishes"
     return {
         "action": _verb(topic),
         "channel": channel,

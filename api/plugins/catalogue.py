@@ -15,11 +15,12 @@ the RPCs in `api/proto`; do not edit.
 
 Every error has a gRPC code and a stable reason, in `google.rpc.ErrorInfo` (domain `abacus`). Programs decide by the
 reason: messages are for people and may change. `BadRequest` names the field at fault (`items[1].count`), `RetryInfo`
-says when to try again, `ErrorInfo.metadata` carries what a program needs (sku, wanted, available). Unknown failures
-leave as INTERNAL without their text.
+says when to try again, `ErrorInfo.metadata` carries what a program needs: the tables say what. Unknown failures leave
+as INTERNAL without their text.
 
 Through the gateway an error is the same as JSON, with the HTTP status of its code; `BadRequest` and the beginning of
-the message name fields as JSON does (`items[1].salePrice`), and `retry-after` stands beside `RetryInfo`:
+the message name fields as JSON does (`items[1].salePrice`), and `retry-after` stands beside `RetryInfo`. So is a cart
+told that it cannot hold so many units:
 
 ```json
 {

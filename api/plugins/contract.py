@@ -5,7 +5,7 @@ It is read from what protoc hands to a plugin; the options' own definitions come
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -26,7 +26,7 @@ from buf.validate import validate_pb2
 from deploy import contracts
 from deploy.contracts import Binding
 from deploy.gateway.replies import REPLIES
-from kit.access import PERSON_FIELD
+from kit.access import PERSON_FIELD, has_guarded
 from kit.calls import access_of
 from kit.client import service_of
 from kit.errors import Reason
@@ -191,7 +191,7 @@ def at_the_door(binding: Binding) -> list[Failure]:
             names.append("NOT_ALLOWED")
         if access.owner == PERSON_FIELD:
             names.append("NOT_YOURSELF")
-        if any(services_only(field) for field in fields_below(rpc.input_type)):
+        if has_guarded(rpc.input_type):
             names.append("FOR_SERVICES_ONLY")
     if not binding.is_literal:
         names.append("ROUTE_NOT_FOUND")
@@ -201,17 +201,6 @@ def at_the_door(binding: Binding) -> list[Failure]:
     names += ["INTERNAL", "DATABASE_UNAVAILABLE", "PEER_UNAVAILABLE", "TIMEOUT", "DEADLINE_EXCEEDED"]
     known = [*reasons_of("kit").values(), *at_the_gateway()]
     return [failure for name in names for failure in known if failure.reason == name]
-
-
-def fields_below(message: Descriptor) -> Iterator[FieldDescriptor]:
-    """All fields of a message and of the messages in it, each once."""
-    seen, waiting = {message.full_name}, [message]
-    while waiting:
-        for one in waiting.pop().fields:
-            yield one
-            if one.message_type is not None and one.message_type.full_name not in seen:
-                seen.add(one.message_type.full_name)
-                waiting.append(one.message_type)
 
 
 def option(of: Any, extension: Any) -> Any:
@@ -230,11 +219,6 @@ def message_rules(message: Descriptor) -> validate_pb2.MessageRules:
     """The rules of buf.validate for a message as a whole."""
     rules: validate_pb2.MessageRules = option(message, validate_pb2.message)
     return rules
-
-
-def services_only(field: FieldDescriptor) -> bool:
-    """Whether services alone may set a field."""
-    return bool(option(field, access_pb2.services_only))
 
 
 def who(access: access_pb2.Access) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from api.plugins.contract import ContractError, Contracts, field_rules, for_json, message_rules, services_only
+from api.plugins.contract import ContractError, Contracts, field_rules, for_json, message_rules
 from buf.validate import validate_pb2
+from kit.access import is_guarded
 from kit.client import service_of
 
 Schema = dict[str, Any]
@@ -112,7 +113,7 @@ class Schemas:
         texts = [for_json(self.contracts.comment(field))]
         if self._is_filled_in(field):
             texts.append("The caller, where it is left out.")
-        if services_only(field):
+        if is_guarded(field):
             texts.append("Services alone may set it; given by a person it is refused.")
         return " ".join(text for text in texts if text)
 

@@ -245,14 +245,15 @@ def test_a_choice_has_an_example_each(small):
 
 
 def test_a_topic_is_told(small):
-    """Address, key, partitions and who publishes: from the option; the payload as kit.json writes it."""
+    """Address, key, partitions, who publishes and who reads: from the option; the payload as kit.json writes it."""
     document = asyncapi.document(
         small(
             """
             // A toy broke.
             message Broke {
               option (abacus.topics.v1.topic) = {
-                name: "abacus.toys.broke.v1" key: "the toy's id" partitions: 2 publisher: "toys" };
+                name: "abacus.toys.broke.v1" key: "the toy's id" partitions: 2 publisher: "toys"
+                readers: "loms" readers: "catalog" };
               int64 toy_id = 1;
               optional string why = 2;
             }
@@ -261,6 +262,7 @@ def test_a_topic_is_told(small):
     )
     channel = document["channels"]["abacus.toys.broke.v1"]
     assert 2 == channel["bindings"]["kafka"]["partitions"]
+    assert ["loms", "catalog"] == channel["x-readers"]
     assert "send" == document["operations"]["sendBroke"]["action"]
     message = document["components"]["messages"]["Broke"]
     assert "the toy's id" == message["bindings"]["kafka"]["key"]["description"]

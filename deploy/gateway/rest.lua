@@ -16,6 +16,7 @@
 --   unwrap  whether the answer is its message's only field
 
 local DEPTH_MAX = 32
+local KEY_MAX = 64
 
 local value
 local in_path = {}  -- of the body that is being checked; nothing else runs meanwhile
@@ -246,7 +247,9 @@ local function check_headers(headers)
     headers:remove(name)
   end
   -- Who sends an empty one believes that a repeat has no effect.
-  if headers:get("idempotency-key") == "" then refuse("idempotency-key", "it is empty") end
+  local key = headers:get("idempotency-key")
+  if key == "" then refuse("idempotency-key", "it is empty") end
+  if key and #key > KEY_MAX then refuse("idempotency-key", "it is longer than 64 characters") end
 end
 
 local function check(handle)

@@ -87,12 +87,12 @@ WIRING: dict[str, dict[str, str]] = {
     },
 }
 SERVICES = tuple(WIRING)  # each has a database and a login of its name
-TOPICS = {topic.name: topic.partitions for topic in topics(SERVICES)}
-_FEED = "abacus.catalog.product-feed.v1"
-# Topics by the service that reads them, as the consumer group of its name; it can replay their dead letters.
+_topics = topics(SERVICES)
+TOPICS = {topic.name: topic.partitions for topic in _topics}
+# Topics by the service that reads them.
 CONSUMERS = {
-    "notifications": tuple(name for name in TOPICS if name != _FEED),
-    "catalog": (_FEED,),
+    reader: tuple(topic.name for topic in _topics if reader in topic.readers)
+    for reader in dict.fromkeys(reader for topic in _topics for reader in topic.readers)
 }
 
 

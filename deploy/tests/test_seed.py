@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from abacus.identity.v1 import events_pb2
-from deploy import seed
+from deploy import seed, seed_words
 
 
 def test_same_at_every_call() -> None:
@@ -75,15 +75,15 @@ def test_products_are_plausible() -> None:
 )
 def test_adjectives_agree(gender: str, forms: str) -> None:
     """Each kind of Russian adjective has the ending that its noun's gender asks for."""
-    words = (seed._WIRELESS, seed._BLACK, seed._BLUE, seed._LIGHT, seed._BIG)
-    assert forms == " ".join(word.ru(gender) for word in words)
+    adjectives = (seed_words.WIRELESS, seed_words.BLACK, seed_words.BLUE, seed_words.LIGHT, seed_words.BIG)
+    assert forms == " ".join(word.ru(gender) for word in adjectives)
 
 
 def test_nouns_have_their_gender() -> None:
     """A noun's ending goes with the gender that the table gives it, but for the known exceptions."""
     exceptions = {"мышь": "f", "пальто": "n", "реле": "n", "кровать": "f", "дрель": "f"}
     by_ending = {"а": "f", "я": "f", "о": "n", "е": "n", "и": "p", "ы": "p"}
-    for noun, gender, *_ in chain.from_iterable(kinds for _, kinds in seed._SHELVES):
+    for noun, gender, *_ in chain.from_iterable(kinds for _, kinds in seed_words.SHELVES):
         assert exceptions.get(noun, by_ending.get(noun[-1], "m")) == gender, noun
 
 

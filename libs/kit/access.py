@@ -51,7 +51,7 @@ class ByContract:
                 raise NoPolicyError(f"{rpc.full_name}: its request has no field {field}")
             if field and field != PERSON_FIELD and field not in self.owned:
                 raise NoPolicyError(f"{rpc.full_name}: nobody can look up the owner of {field}")
-            if _has_guarded(rpc.input_type, set()):
+            if has_guarded(rpc.input_type):
                 self._guarded.add(rpc.input_type.full_name)
 
     async def admit(self, method: Method, metadata: Mapping[str, str]) -> Principal:
@@ -115,18 +115,22 @@ def _bearer(metadata: Mapping[str, str]) -> str:
     return token.strip()
 
 
-def _is_guarded(field: FieldDescriptor) -> bool:
+def is_guarded(field: FieldDescriptor) -> bool:
+    """Whether services alone may set a field."""
     return bool(field.GetOptions().Extensions[access_pb2.services_only])  # type: ignore[index]  # see access_of
 
 
-def _has_guarded(message: Descriptor, seen: set[str]) -> bool:
-    if message.full_name in seen:
-        return False
-    seen.add(message.full_name)
-    return any(
-        _is_guarded(field) or (field.message_type is not None and _has_guarded(field.message_type, seen))
-        for field in message.fields
-    )
+def has_guarded(message: Descriptor) -> bool:
+    """Whether a message, or one in it, has a field that services alone may set."""
+    seen, waiting = {message.full_name}, [message]
+    while waiting:
+        for field in waiting.pop().fields:
+            if is_guarded(field):
+                return True
+            if field.message_type is not None and field.message_type.full_name not in seen:
+                seen.add(field.message_type.full_name)
+                waiting.append(field.message_type)
+    return False
 
 
 def _refuse_guarded(request: Message) -> None:
@@ -141,7 +145,7 @@ def _guarded_paths(message: Message, prefix: str) -> Iterator[str]:
     """`items[0].price` for each field that is set and is for services only."""
     for field, value in message.ListFields():
         path = prefix + field.name
-        if _is_guarded(field):
+        if is_guarded(field):
             yield path
         elif field.message_type is not None:
             for place, part in _parts(field, value):

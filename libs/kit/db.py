@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ STATEMENT_TIMEOUT_S = 4.0
 
 _ARGUMENT = re.compile(r"\$(\d+)")
 
-_SESSION = {
+_LIMITS = {
     # A stuck client must not freeze hot rows, a stuck server must not freeze callers.
     "statement_timeout": f"{int(STATEMENT_TIMEOUT_S * 1000)}ms",
     "lock_timeout": "3s",
@@ -34,6 +34,8 @@ _SESSION = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
+}
+_PLANS = {
     # Prepared statements over unnest() are re-planned under `auto`, and badly.
     "plan_cache_mode": "force_generic_plan",
     # What a statement names it finds by keys, in the order given. A plan made while a table is small would read all of
@@ -127,7 +129,7 @@ class Database:
             password=self.password,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=STATEMENT_TIMEOUT_S,
-            server_settings=_SESSION,
+            server_settings=_LIMITS | _PLANS,
         )
 
 
@@ -136,18 +138,36 @@ async def connect(settings: DatabaseSettings, migrations: Path, name: str) -> As
     """Open the pool once the database is there and migrated; wait for both, saying so in the log."""
     url, password = settings.database_url, settings.database_password
     await _wait_until_migrated(url, password, migrations)
-    async with asyncpg.create_pool(
+    async with open_pool(url, password, name, min_size=1, max_size=settings.database_connections) as pool:
+        yield Database(pool, url, password)
+
+
+def open_pool(
+    url: str,
+    password: str | None,
+    name: str,
+    *,
+    min_size: int,
+    max_size: int,
+    plans: Mapping[str, str] = _PLANS,
+) -> asyncpg.Pool:
+    """A pool with bounded waits, to be entered; no statement in it may change its session.
+
+    Args:
+        min_size: connections made at once; with 0 the database may be away.
+        plans: how its sessions plan statements, PostgreSQL's settings; by default for those that name rows by keys.
+    """
+    return asyncpg.create_pool(
         url,
         password=password,
-        min_size=1,
-        max_size=settings.database_connections,
+        min_size=min_size,
+        max_size=max_size,
         timeout=CONNECT_TIMEOUT_S,
         # Longer than the server's own limit: this one is for a server that does not answer at all.
         command_timeout=STATEMENT_TIMEOUT_S + 0.5,
-        server_settings=_SESSION | {"application_name": name},
+        server_settings={**_LIMITS, **plans, "application_name": name},
         reset=_nothing_to_reset,
-    ) as pool:
-        yield Database(pool, url, password)
+    )
 
 
 async def _nothing_to_reset(conn: asyncpg.Connection) -> None:

@@ -183,6 +183,7 @@ async def until(
     *,
     of: Callable[[Any], Any] = lambda seen: seen,
     within_s: float = 20,
+    every_s: float = 0.02,
 ) -> None:
     """Look again and again until it is (or `of` it is) what is wanted; fail with what was seen last."""
     seen = None
@@ -192,7 +193,7 @@ async def until(
                 seen = of(await look())
                 if seen == wanted:
                     return
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(every_s)
     assert wanted == seen
 
 

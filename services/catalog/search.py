@@ -11,7 +11,7 @@ all that there are. Either way the answer is exact, and costs no more than some 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import asyncpg
@@ -19,7 +19,7 @@ import asyncpg
 from abacus.catalog.v1 import catalog_pb2
 from catalog import products
 from kit import paging
-from kit.db import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_S
+from kit.db import Connection, open_pool
 
 CONNECTIONS = 8  # of one process, beside the service's own
 WALK = 600  # products looked through before the index is asked
@@ -31,26 +31,19 @@ FACET_VALUES = 50
 _LATEST_US = 253_402_300_799_000_000  # the end of the year 9999
 
 # The same statement is cheap or dear by its words: it is planned for each. And no list is looked for by reading all.
-_SESSION = {
-    "statement_timeout": f"{int(STATEMENT_TIMEOUT_S * 1000)}ms",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
+_PLANS = {
     "plan_cache_mode": "force_custom_plan",
     "enable_seqscan": "off",
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "default_transaction_read_only": "on",
-    "application_name": "catalog search",
 }
 
 # In all statements $1 and $2 are prices, $3 whether only discounts, $4 a limit, $5 words, $6 filters "color:black".
-_MATCH = """
-       ($5::text IS NULL OR found_by @@ asked_words($5, 'nad', true))
-   AND ($6::text[] IS NULL OR found_by @@ asked_attributes($6))
-"""
+_WORDS = "($5::text IS NULL OR found_by @@ asked_words($5, 'nad', true))"
 _FILTERS = """
-       ($1::bigint IS NULL OR price_charged >= $1)
+       ($6::text[] IS NULL OR found_by @@ asked_attributes($6))
+   AND ($1::bigint IS NULL OR price_charged >= $1)
    AND ($2::bigint IS NULL OR price_charged <= $2)
    AND (NOT $3::boolean OR discount > 0)
 """
@@ -70,6 +63,7 @@ class _Order:
         return f"{self.column} {self.direction}, sku {self.direction}"
 
 
+_BY_RELEVANCE = (catalog_pb2.PRODUCT_SORT_UNSPECIFIED, catalog_pb2.PRODUCT_SORT_RELEVANCE)  # where words are given
 _BY_ID = _Order("sku", "sku", "ASC", "($7::bigint IS NULL OR sku > $8::bigint)")
 _ORDERS = {
     catalog_pb2.PRODUCT_SORT_UNSPECIFIED: _BY_ID,
@@ -99,7 +93,7 @@ def _browsed(order: _Order) -> str:
         SELECT {products.COLUMNS}, {order.key} AS key
           FROM products
          WHERE is_active
-           AND {_MATCH}
+           AND {_WORDS}
            AND {_FILTERS}
            AND {order.after}
          ORDER BY {order.by}
@@ -107,7 +101,7 @@ def _browsed(order: _Order) -> str:
     """
 
 
-def _searched(order: _Order) -> str:
+def _searched(order: _Order, words: str = _WORDS) -> str:
     """The statement with words or filters of attributes, in the order of a key; $9 is WALK."""
     return f"""
         WITH next AS MATERIALIZED (
@@ -120,7 +114,7 @@ def _searched(order: _Order) -> str:
         ), walked AS MATERIALIZED (
             SELECT sku
               FROM next
-             WHERE {_MATCH}
+             WHERE {words}
                AND {_FILTERS}
              ORDER BY {order.by}
              LIMIT $4
@@ -133,7 +127,7 @@ def _searched(order: _Order) -> str:
                FROM (SELECT sku, price_charged, discount, created_at
                        FROM products
                       WHERE is_active
-                        AND {_MATCH}
+                        AND {words}
                         AND {_FILTERS}
                         AND NOT (SELECT done FROM done)
                      OFFSET 0) AS found  -- before they are ordered: no index of an order is to be read for them
@@ -149,86 +143,28 @@ def _searched(order: _Order) -> str:
 
 
 # Relevance: the words are in names, as they are or by their beginning; or in names and attributes; or anywhere. Where
-# one holds, those after it hold too: what a level adds is left to the index to find.
-_LEVELS = (
-    (4, "asked_words($5, 'n', false)"),
-    (3, "asked_words($5, 'n', true)"),
-    (2, "asked_words($5, 'na', true)"),
-    (1, "asked_words($5, 'nad', true)"),
-)
+# one holds, those after it hold too.
+_LEVELS = {
+    4: "asked_words($5, 'n', false)",
+    3: "asked_words($5, 'n', true)",
+    2: "asked_words($5, 'na', true)",
+    1: "asked_words($5, 'nad', true)",
+}
 
 
-def _most_relevant() -> str:
-    """The statement with words, the most relevant first; a level is looked at only where those above fill no page.
+def _relevant(level: int) -> str:
+    """The statement of one level; $10 are the skus found of those above it, $11 whether there are more of these.
 
-    On a first page those above are then known by name. On a later one they are left out by what is asked of the index,
-    which takes it longer.
+    The index can leave them out too, but that takes it longer.
     """
-    steps: list[str] = []
-    above, better, enough = "SELECT NULL::bigint WHERE false", "", "0"
-    for level, match in _LEVELS:
-        asked = f"CASE WHEN $7::bigint IS NULL THEN {match} ELSE {match} && !! {better} END" if better else match
-        condition = f"""
-                   found_by @@ {asked}
-               AND sku NOT IN ({above})
-               AND ($6::text[] IS NULL OR found_by @@ asked_attributes($6))
-               AND {_FILTERS}
-        """
-        after = f"""
-                   ($7::bigint IS NULL OR {level} < $7 OR {level} = $7 AND sku > $8::bigint)
-               AND {enough} < $4
-        """
-        steps.append(f"""
-        next_{level} AS MATERIALIZED (
-            SELECT sku, price_charged, discount, found_by
-              FROM products
-             WHERE is_active
-               AND {after}
-             ORDER BY sku
-             LIMIT $9
-        ), walked_{level} AS MATERIALIZED (
-            SELECT sku
-              FROM next_{level}
-             WHERE {condition}
-             ORDER BY sku
-             LIMIT $4
-        ), done_{level} AS (
-            SELECT (SELECT count(*) FROM walked_{level}) = $4 OR (SELECT count(*) FROM next_{level}) < $9 AS done
-        ), found_{level} AS MATERIALIZED (
-            SELECT sku FROM walked_{level} WHERE (SELECT done FROM done_{level})
-             UNION ALL
-            (SELECT sku
-               FROM (SELECT sku
-                       FROM products
-                      WHERE is_active
-                        AND {condition}
-                        AND {after}
-                        AND NOT (SELECT done FROM done_{level})
-                     OFFSET 0) AS found
-              ORDER BY sku
-              LIMIT $4)
-        )""")
-        above = " UNION ALL ".join(f"SELECT sku FROM found_{higher}" for higher in range(_LEVELS[0][0], level - 1, -1))
-        better = match
-        enough += f" + (SELECT count(*) FROM found_{level})"
-    pages = " UNION ALL ".join(f"SELECT sku, {level} AS key FROM found_{level}" for level, _ in _LEVELS)
-    return f"""
-        WITH {", ".join(steps)},
-        page AS (
-            SELECT sku, key FROM ({pages}) AS levels
-             ORDER BY key DESC, sku
-             LIMIT $4
-        )
-        SELECT {products.COLUMNS}, key
-          FROM page
-          JOIN products USING (sku)
-         ORDER BY key DESC, sku
-    """
+    asked, above = _LEVELS[level], _LEVELS.get(level + 1, "''::tsquery")
+    words = f"found_by @@ CASE WHEN $11::boolean THEN {asked} && !! {above} ELSE {asked} END"
+    return _searched(replace(_BY_ID, key=f"{level}::bigint"), f"{words} AND sku <> ALL ($10::bigint[])")
 
 
 _BROWSED = {sort: _browsed(order) for sort, order in _ORDERS.items()}
 _SEARCHED = {sort: _searched(order) for sort, order in _ORDERS.items()}
-_MOST_RELEVANT = _most_relevant()
+_RELEVANT = {level: _relevant(level) for level in _LEVELS}
 
 # $4 is FACETS_OVER, $7 the language, $8 how many values an attribute may have, $9 FACETS_WALK, $10 FACETS_ENOUGH.
 _FACETS = f"""
@@ -239,7 +175,7 @@ _FACETS = f"""
                  WHERE is_active
                  ORDER BY sku
                  LIMIT $9) AS next
-         WHERE {_MATCH}
+         WHERE {_WORDS}
            AND {_FILTERS}
     ), found AS MATERIALIZED (
         SELECT * FROM walked WHERE (SELECT count(*) FROM walked) >= $10
@@ -247,7 +183,7 @@ _FACETS = f"""
         (SELECT attribute_names, attribute_values_ru, attribute_values_en
            FROM products
           WHERE is_active
-            AND {_MATCH}
+            AND {_WORDS}
             AND {_FILTERS}
             AND (SELECT count(*) FROM walked) < $10
           LIMIT $4)
@@ -300,18 +236,17 @@ class Search:
         return [products.shown(row, language) for row in rows], next_token, counted
 
     async def _rows(self, request: catalog_pb2.ListProductsRequest, page: paging.Page) -> list[asyncpg.Record]:
-        last_key, last_sku = page.last or (None, None)
-        arguments: list[object] = [*_conditions(request, page.limit), last_key, last_sku]
-        by_relevance = request.sort in (catalog_pb2.PRODUCT_SORT_UNSPECIFIED, catalog_pb2.PRODUCT_SORT_RELEVANCE)
-        if request.sort == catalog_pb2.PRODUCT_SORT_NEWEST and last_key is not None:
-            arguments[-2] = min(max(last_key, 0), _LATEST_US)
-        if not _words(request) and not request.attributes:
-            sql = _BROWSED[request.sort]
-        else:
-            sql = _MOST_RELEVANT if by_relevance and _words(request) else _SEARCHED[request.sort]
-            arguments.append(WALK)
+        words = _words(request)
         async with self.pool.acquire() as conn:
-            return await conn.fetch(sql, *arguments)
+            if words and request.sort in _BY_RELEVANCE:
+                return await _most_relevant(conn, request, page)
+            last_key, last_sku = page.last or (None, None)
+            if request.sort == catalog_pb2.PRODUCT_SORT_NEWEST and last_key is not None:
+                last_key = min(max(last_key, 0), _LATEST_US)
+            arguments = [*_conditions(request, page.limit), last_key, last_sku]
+            if words or request.attributes:
+                return await conn.fetch(_SEARCHED[request.sort], *arguments, WALK)
+            return await conn.fetch(_BROWSED[request.sort], *arguments)
 
     async def _facets(self, request: catalog_pb2.ListProductsRequest, language: str) -> Facets:
         async with self.pool.acquire() as conn:
@@ -335,24 +270,26 @@ class Search:
         )
 
 
+async def _most_relevant(
+    conn: Connection, request: catalog_pb2.ListProductsRequest, page: paging.Page
+) -> list[asyncpg.Record]:
+    """Fill a page level by level; a level is asked for only where those above it leave room."""
+    last_level, last_sku = page.last or (max(_LEVELS), None)
+    found: list[asyncpg.Record] = []
+    for level, sql in _RELEVANT.items():
+        if level <= last_level and len(found) < page.limit:
+            after = last_sku if level == last_level else None
+            conditions = _conditions(request, page.limit - len(found))
+            above = [row["sku"] for row in found]
+            found += await conn.fetch(sql, *conditions, after, after, WALK, above, page.last is not None)
+    return found
+
+
 @contextlib.asynccontextmanager
 async def connect(url: str, password: str | None) -> AsyncIterator[Search]:
-    """Connections of its own for search, made when they are needed: see _SESSION."""
-    async with asyncpg.create_pool(
-        url,
-        password=password,
-        min_size=0,
-        max_size=CONNECTIONS,
-        timeout=CONNECT_TIMEOUT_S,
-        command_timeout=STATEMENT_TIMEOUT_S + 0.5,
-        server_settings=_SESSION,
-        reset=_nothing_to_reset,
-    ) as pool:
+    """Connections of its own for search, made when they are needed: see _PLANS."""
+    async with open_pool(url, password, "catalog search", min_size=0, max_size=CONNECTIONS, plans=_PLANS) as pool:
         yield Search(pool)
-
-
-async def _nothing_to_reset(conn: asyncpg.Connection) -> None:
-    """What a connection does when it goes back to the pool: no statement here changes a session."""
 
 
 def _words(request: catalog_pb2.ListProductsRequest) -> str | None:

@@ -8,7 +8,12 @@ PRODUCT_NOT_FOUND = Reason(
     code_pb2.NOT_FOUND, "PRODUCT_NOT_FOUND", "no such product, or not on sale; metadata `sku`, or `skus` of a list"
 )
 NOT_IN_CART = Reason(code_pb2.NOT_FOUND, "NOT_IN_CART", "the sku is not in the cart")
-OUT_OF_STOCK = Reason(code_pb2.FAILED_PRECONDITION, "OUT_OF_STOCK", "fewer units can be bought than wanted")
+OUT_OF_STOCK = Reason(
+    code_pb2.FAILED_PRECONDITION,
+    "OUT_OF_STOCK",
+    "fewer units can be bought than wanted; metadata `sku`, `wanted`, `available` of a cart's line; `skus`, `wanted`, "
+    "`available` with commas and `order_id` of a purchase",
+)
 TOO_MANY_UNITS = Reason(
     code_pb2.FAILED_PRECONDITION, "TOO_MANY_UNITS", "more units of one sku than a cart (65535) or an order may hold"
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from abacus.loms.v1 import loms_pb2
 from kit import outbox, requests, service
 from kit.db import Database
+from kit.settings import read
 from loms import changes, orders, rpc, stock
 from loms.batches import Batching
 from loms.settings import Settings
@@ -36,7 +37,8 @@ async def serve(of: Settings, command: str) -> None:
 
 async def status(db: Database) -> dict[str, float]:
     """What an operator looks at."""
-    return {**await outbox.status(db), "overdue_orders": await orders.overdue(db)}
+    forgotten = await orders.forgotten(db, new_ttl_s=read(Settings).new_ttl_s)  # no constant: it may be a year
+    return {**await outbox.status(db), "overdue_orders": await orders.overdue(db), "overdue_new_orders": forgotten}
 
 
 async def seed(db: Database, rows: list[dict[str, int]]) -> dict[str, float]:

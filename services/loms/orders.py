@@ -272,6 +272,20 @@ async def overdue(db: Database) -> int:
     return count
 
 
+async def forgotten(db: Database, *, new_ttl_s: float) -> int:
+    """How many new orders should have been cancelled at least 5 s ago."""
+    count: int = await db.pool.fetchval(
+        f"""
+        SELECT count(*)
+          FROM orders
+         WHERE status = '{life.NEW}'
+           AND created_at < now() - make_interval(secs => $1) - interval '5 s'
+        """,  # noqa: S608  # only constants
+        new_ttl_s,
+    )
+    return count
+
+
 def _orders(rows: Sequence[Any]) -> dict[int, Order]:
     """Orders by id, in the order of the rows."""
     orders = {}

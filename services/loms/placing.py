@@ -133,15 +133,12 @@ async def _look(conn: Connection, fresh: Sequence[Wanted], *, lock: bool) -> Loo
           FROM (SELECT sku, warehouse_id, on_hand - reserved AS free
                   FROM stock
                  WHERE sku = ANY($1::bigint[])
-                 {"ORDER BY sku, warehouse_id FOR NO KEY UPDATE" if lock else ""}) AS shelf
+                 {stock.LOCKED if lock else ""}) AS shelf
         """,  # noqa: S608  # only constants
         sorted({line.sku for wanted in fresh for line in wanted.lines}),
         len(fresh),
     )
-    free: dict[int, dict[int, int]] = {}
-    for sku, warehouse_id, units in zip(*(column or () for column in shelves), strict=True):
-        free.setdefault(sku, {})[warehouse_id] = units
-    return Look(at, ids, free)
+    return Look(at, ids, stock.by_sku(zip(*(column or () for column in shelves), strict=True)))
 
 
 def place(fresh: Sequence[Wanted], look: Look, pay_by: datetime) -> list[Placed]:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from kit.db import Database
+from loms import life
 from loms.errors import ORDER_NOT_PAID, RESERVATION_NOT_FOUND, stale
 
 HELD, POSTED, FAILED = "held", "posted", "failed"  # beside the other states of a hold
@@ -27,14 +28,14 @@ async def get(db: Database, order_id: int) -> Reservation:
         Error: RESERVATION_NOT_FOUND; nobody asked for its stock yet, or ever, or there is no such order.
     """
     row = await db.pool.fetchrow(
-        """
+        f"""
         SELECT version, held.state, held.skus, held.units, answered.at, pay_by
           FROM orders
           JOIN LATERAL (
                SELECT at
                  FROM order_history
                 WHERE order_id = orders.id
-                  AND status IN ('awaiting_payment', 'failed')
+                  AND status IN ('{life.AWAITING_PAYMENT}', '{life.FAILED}')
                 ORDER BY version
                 LIMIT 1) AS answered ON true
          CROSS JOIN LATERAL (
@@ -44,7 +45,7 @@ async def get(db: Database, order_id: int) -> Reservation:
                         WHERE order_id = orders.id
                         GROUP BY sku) AS of_sku) AS held
          WHERE orders.id = $1
-        """,
+        """,  # noqa: S608  # only constants
         order_id,
     )
     if row is None:

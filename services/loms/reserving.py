@@ -56,7 +56,7 @@ async def reserve_many(
     async def reserve(conn: Connection) -> list[loms_pb2.ReserveOrderResponse | Error]:
         before, known = await look(conn, batch)
         skus = {line.sku for order in before.values() if order.status == life.NEW for line in order.lines}
-        left = await stock.lock_free(conn, skus)
+        left = await stock.free(conn, skus, lock=True) if skus else {}
         at = await clock(conn)
         pay_by = at + timedelta(seconds=pay_within_s)
         holds: list[stock.Hold] = []

@@ -13,6 +13,7 @@ from kit.db import Connection, Database, Part
 from loms.errors import STOCK_BELOW_RESERVED, STOCK_NOT_FOUND
 
 WITHIN_ON_HAND = "stock_reserved_within_on_hand"  # 0 <= reserved <= on_hand, says the table
+LOCKED = "ORDER BY sku, warehouse_id FOR NO KEY UPDATE"  # ends a query for shelves that it locks
 
 
 class Hold(NamedTuple):
@@ -47,32 +48,18 @@ async def free_of(db: Database, skus: Sequence[int]) -> list[list[tuple[int, int
     return [sorted(shelves.get(sku, {}).items()) for sku in skus]
 
 
-async def free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int, int]]:
-    """Sku -> warehouse_id -> units that nobody holds."""
+async def free(conn: Connection, skus: Iterable[int], *, lock: bool = False) -> dict[int, dict[int, int]]:
+    """Sku -> warehouse_id -> units that nobody holds; with a lock on the shelves until the transaction ends."""
     rows = await conn.fetch(
-        """
+        f"""
         SELECT sku, warehouse_id, on_hand - reserved
           FROM stock
          WHERE sku = ANY($1::bigint[])
-        """,
+         {LOCKED if lock else ""}
+        """,  # noqa: S608  # only constants
         list(skus),
     )
-    return _by_sku(rows)
-
-
-async def lock_free(conn: Connection, skus: Iterable[int]) -> dict[int, dict[int, int]]:
-    """What `free` gives, of shelves that nobody else changes until the transaction ends."""
-    rows = await conn.fetch(
-        """
-        SELECT sku, warehouse_id, on_hand - reserved
-          FROM stock
-         WHERE sku = ANY($1::bigint[])
-         ORDER BY sku, warehouse_id
-           FOR NO KEY UPDATE
-        """,
-        sorted(skus),
-    )
-    return _by_sku(rows)
+    return by_sku(rows)
 
 
 async def page(db: Database, *, after: int, limit: int) -> list[tuple[int, list[tuple[int, int]]]]:
@@ -91,10 +78,11 @@ async def page(db: Database, *, after: int, limit: int) -> list[tuple[int, list[
         after,
         limit,
     )
-    return [(sku, sorted(shelves.items())) for sku, shelves in sorted(_by_sku(rows).items())]
+    return [(sku, sorted(shelves.items())) for sku, shelves in sorted(by_sku(rows).items())]
 
 
-def _by_sku(rows: Iterable[Any]) -> dict[int, dict[int, int]]:
+def by_sku(rows: Iterable[Any]) -> dict[int, dict[int, int]]:
+    """Sku -> warehouse_id -> units, of rows of them."""
     shelves: dict[int, dict[int, int]] = {}
     for sku, warehouse_id, units in rows:
         shelves.setdefault(sku, {})[warehouse_id] = units

@@ -12,19 +12,19 @@ from kit import json
 from kit.db import Connection
 from kit.errors import INVALID_FIELD
 from notifications import contacts, messages
-from notifications.accounts import WELCOME
 from notifications.errors import ADDRESS_INVALID, TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN
 from notifications.kinds import Kind, Words, lines, one_line
 from notifications.messages import Channel, Claimed
 
 NOTICE = "notice"
+GIFT = "gift"  # not a welcome: what a registration tells is made of another event
 
 
 @dataclass(frozen=True)
 class Variable:
     """What a template takes."""
 
-    max_characters: int
+    max_characters: int  # as UTF-16 counts them, and as an SMS that is not of Latin letters alone does
     has_lines: bool = False
     is_optional: bool = False
 
@@ -36,7 +36,7 @@ TEMPLATES: dict[str, dict[Channel, dict[str, Variable]]] = {
         # With its signature ten parts of an SMS in Cyrillic, each of which is paid for.
         Channel.SMS: {"text": Variable(660, has_lines=True)},
     },
-    WELCOME: {
+    GIFT: {
         Channel.EMAIL: {"name": Variable(100, is_optional=True), "promo": Variable(100)},
         Channel.SMS: {"promo": Variable(100)},
     },
@@ -68,7 +68,7 @@ def _value(name: str, variable: Variable, given: str) -> str:
     value = lines(given) if variable.has_lines else one_line(given)
     if not value and not variable.is_optional:
         raise VARIABLE_MISSING(f"{field}: the template needs it", field=field)
-    if len(value) > variable.max_characters:
+    if len(value.encode("utf-16-le")) // 2 > variable.max_characters:
         raise INVALID_FIELD(f"{field}: {variable.max_characters} characters at most", field=field)
     return value
 

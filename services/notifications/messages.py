@@ -44,7 +44,6 @@ class Claimed:
     language: str
     created_at: datetime
     expires_in_s: float | None  # from the moment of the claim
-    by_hand: bool  # somebody sent it, and its event holds the variables of its template
 
 
 def status_name(kind: Any, status: int) -> str:
@@ -244,7 +243,7 @@ async def claim(db: Database, channel: Channel, *, lease_s: float, batch: int) -
          WHERE messages.message_id = found.message_id
         RETURNING messages.message_id, coalesce(order_id, messages.user_id, messages.message_id) AS lane, event_id,
                   coalesce(kind, order_status) AS kind, event, sealed, attempts, messages.address, first_name,
-                  language, created_at, sent_by IS NOT NULL AS by_hand,
+                  language, created_at,
                   extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in_s
         """,
         channel,

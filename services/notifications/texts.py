@@ -17,7 +17,7 @@ from notifications.messages import Channel, Claimed
 
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGES = ("ru", "en")
-KINDS = orders.KINDS | accounts.KINDS
+KINDS = orders.KINDS | accounts.KINDS | by_hand.KINDS
 
 _BLOCKS = {Channel.EMAIL: ("subject", "text"), Channel.SMS: ("sms",)}
 
@@ -44,7 +44,7 @@ class Texts:
         )
         self._templates: dict[tuple[str, str], Template] = {}
         for language in LANGUAGES:
-            for kind, its in [*KINDS.items(), *by_hand.KINDS.items()]:
+            for kind, its in KINDS.items():
                 name = f"{language}/{kind}.txt"
                 try:
                     template = environment.get_template(name)
@@ -62,7 +62,7 @@ class Texts:
         """
         name = f"{claimed.language}/{claimed.kind}.txt"
         try:
-            kind = (by_hand.KINDS if claimed.by_hand else KINDS)[claimed.kind]
+            kind = KINDS[claimed.kind]
             template = self._templates[claimed.language, claimed.kind]
             content = json.loads(kind.content, (claimed.event or "").encode())
             context = template.new_context(kind.values(content, claimed, Words(claimed.language, self.timezone)))

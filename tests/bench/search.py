@@ -16,7 +16,7 @@ from google.protobuf import json_format
 
 from abacus.catalog.v1 import catalog_pb2
 from catalog import products
-from deploy import seed
+from deploy import seed, seed_words
 from deploy.native import stack
 from tests.callers import calling
 from tests.stacks import database, running
@@ -32,10 +32,10 @@ Asked = catalog_pb2.ListProductsRequest
 
 def product(number: int) -> dict[str, object]:
     """One of the seed data's kind; each brand, shelf, adjective and kind comes in turn."""
-    rest, brand = divmod(number, len(seed._BRANDS))
-    rest, shelf = divmod(rest, len(seed._SHELVES))
+    rest, brand = divmod(number, len(seed_words.BRANDS))
+    rest, shelf = divmod(rest, len(seed_words.SHELVES))
     rest, which = divmod(rest, 4)
-    return seed.product_of(number + 1, seed._BRANDS[brand], shelf, which, rest % 8)
+    return seed.product_of(number + 1, seed_words.BRANDS[brand], shelf, which, rest % 8)
 
 
 async def fill(shop: stack.Shop) -> None:
@@ -68,8 +68,8 @@ async def fill(shop: stack.Shop) -> None:
 
 def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, object]]]]:
     """What is asked: the kind's name, and what makes one more of it."""
-    shelves = [kind for _, kinds in seed._SHELVES for kind in kinds]
-    adjectives = [one for adjectives, _ in seed._SHELVES for one in adjectives]
+    shelves = [kind for _, kinds in seed_words.SHELVES for kind in kinds]
+    adjectives = [one for adjectives, _ in seed_words.SHELVES for one in adjectives]
     pairs = {
         (one["name"], value)
         for number in range(0, PRODUCTS, 7)
@@ -79,7 +79,7 @@ def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, o
     values = sorted(pairs)
 
     def narrow() -> str:
-        noun, brand = chance.choice(shelves), chance.choice(seed._BRANDS)
+        noun, brand = chance.choice(shelves), chance.choice(seed_words.BRANDS)
         return chance.choice(
             (
                 f"{noun[0]} {brand[0]} {chance.choice(adjectives).ru('m')}",
@@ -94,7 +94,7 @@ def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, o
     def broad() -> str:
         return chance.choice(
             (
-                chance.choice(seed._BRANDS)[chance.randint(0, 2)],
+                chance.choice(seed_words.BRANDS)[chance.randint(0, 2)],
                 chance.choice(adjectives).ru("f"),
                 "материал",
                 "цвет",
@@ -121,7 +121,7 @@ def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, o
         return {"sort": sort, "page_token": f"{key}.{chance.randint(1, PRODUCTS)}", "query": broad()}
 
     def deep_by_relevance() -> dict[str, object]:
-        return {"page_token": f"4.{chance.randint(1, PRODUCTS - 2000)}", "query": chance.choice(seed._BRANDS)[1]}
+        return {"page_token": f"4.{chance.randint(1, PRODUCTS - 2000)}", "query": chance.choice(seed_words.BRANDS)[1]}
 
     def prices() -> dict[str, object]:
         low = chance.randint(20_000, 8_000_000)

@@ -1,4 +1,4 @@
-"""Orders that nobody pays in time, two workers that cancel them, and payments that come at that very moment."""
+"""Orders that nobody pays, or reserves, in time, two workers that cancel them, and payments at that very moment."""
 
 import asyncio
 import itertools
@@ -19,6 +19,7 @@ from tests.sizes import SIZES
 from tests.stacks import database, running
 
 PAY_WITHIN_S = 2.0
+NEW_TTL_S = 1.0
 LATE_S_MAX = 1.0  # at the 99th percentile
 # A payment is fired so long before pay_by or after it, at most; it takes a moment to arrive.
 BEFORE_S, AFTER_S = 0.08, 0.02
@@ -28,8 +29,9 @@ _users = itertools.count(1)  # each has one order
 
 @pytest.fixture(scope="module")
 async def shop() -> AsyncIterator[stack.Shop]:
-    """Two doors and two workers of loms whose orders wait 2 s, notifications, and contacts for all users."""
-    async with running("notifications", "loms-migrate", env={"LOMS_PAYMENT_TIMEOUT_S": str(PAY_WITHIN_S)}) as shop:
+    """Two doors and two workers of loms whose orders wait 1 s and 2 s, notifications, and contacts for all users."""
+    waits = {"LOMS_NEW_TTL_S": str(NEW_TTL_S), "LOMS_PAYMENT_TIMEOUT_S": str(PAY_WITHIN_S)}
+    async with running("notifications", "loms-migrate", env=waits) as shop:
         await publish_contacts(shop.kafka, range(1, SIZES.unpaid + SIZES.races + 2))
         await asyncio.gather(
             shop.start_replica("loms", name="door-a", args=["api"]),
@@ -150,3 +152,56 @@ async def test_payment_and_expiry_together_have_one_winner(shop, figure):
             f"{SIZES.races} payments fired {BEFORE_S * 1000:g} ms before to {AFTER_S * 1000:g} ms after pay_by: "
             f"{dict(Counter(outcomes.values()))}"
         )
+
+
+async def test_new_orders_are_cancelled_in_time_and_once(shop, figure):
+    """Those that nobody reserves, and no others: none early, p99 within a second after their time."""
+    sku = 4
+    made: set[int] = set()
+    reserved: set[int] = set()
+    async with (
+        calling("loms", shop.address("door-a"), shop.address("door-b")) as loms,
+        database(shop, "loms") as conn,
+    ):
+        await loms.call("ReceiveStock", receipt(sku, SIZES.unpaid))
+        users = enumerate(itertools.islice(_users, SIZES.unpaid))
+
+        async def place() -> None:
+            for number, user in users:
+                request = loms_pb2.PlaceOrderRequest(
+                    user=user,
+                    items=[loms_pb2.OrderItem(sku=sku, count=1)],
+                    country="RU",
+                    region="Tver",
+                    city="Tver",
+                    street="1",
+                )
+                order_id = (await loms.call("PlaceOrder", request)).order_id
+                made.add(order_id)
+                if number % 2:
+                    outcome, _ = await told(loms.call("ReserveOrder", loms_pb2.ReserveOrderRequest(order_id=order_id)))
+                    reserved.update({order_id} if outcome == "OK" else ())
+
+        await asyncio.gather(*(place() for _ in range(16)))
+        assert reserved
+        await until(lambda: conn.fetchval("SELECT count(*) FROM orders WHERE status = 'new'"), 0)
+        late_s = {
+            row["order_id"]: float(row["late_s"])
+            for row in await conn.fetch(
+                """
+                SELECT order_id, extract(epoch FROM at - created_at) - $1 AS late_s
+                  FROM order_history
+                  JOIN orders ON orders.id = order_id
+                 WHERE order_history.version = 2
+                   AND order_history.reason = 'not reserved in time'
+                   AND actor = 'loms'
+                """,
+                NEW_TTL_S,
+            )
+        }
+        assert made - reserved == set(late_s)
+        assert 0 <= min(late_s.values())
+        p99_s = quantiles(late_s.values(), n=100)[98]
+        assert LATE_S_MAX >= p99_s
+        await audit(conn)
+        figure(f"cancelled_at - created_at - {NEW_TTL_S:g} s: p99 {p99_s:.2f} s, {len(late_s)} orders")

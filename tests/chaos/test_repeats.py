@@ -20,13 +20,14 @@ from kit import requests
 from kit.settings import DatabaseSettings
 from loms import history, placing
 from loms.__main__ import MIGRATIONS
-from tests.audit import audit
+from tests.audit import audit, audit_purchases
 from tests.callers import Callers, calling, order, receipt
 from tests.sizes import SIZES
 from tests.stacks import database
 
 AT_ONCE = 5
 STOCK = 1_000_000
+ADDRESS = {"country": "RU", "region": "Tver", "city": "Tver", "street": "1"}
 
 _numbers = itertools.count(5_000)  # users, skus and request ids of this file
 
@@ -124,7 +125,37 @@ async def _purchase(pair: Pair) -> Repeatable:
     return Repeatable(pair.checkout, "Purchase", request, effects)
 
 
-KINDS = pytest.mark.parametrize("make", [_create, _pay, _cancel, _receive, _purchase])
+async def _place(pair: Pair) -> Repeatable:
+    user = next(_numbers)
+
+    async def effects() -> int:
+        return await pair.conn.fetchval("SELECT count(*) FROM orders WHERE user_id = $1", user)
+
+    items = [checkout_pb2.WantedProduct(product_id=pair.sku, quantity=2)]
+    request = checkout_pb2.PlaceOrderRequest(user=user, items=items, request_id=f"place {user}", **ADDRESS)
+    return Repeatable(pair.checkout, "PlaceOrder", request, effects)
+
+
+async def _reserve(pair: Pair) -> Repeatable:
+    items = [loms_pb2.OrderItem(sku=pair.sku, count=2)]
+    placed = await pair.loms.call("PlaceOrder", loms_pb2.PlaceOrderRequest(user=next(_numbers), items=items, **ADDRESS))
+
+    async def effects() -> int:
+        return await pair.conn.fetchval(
+            "SELECT count(*) FROM order_history WHERE order_id = $1 AND status = 'awaiting_payment'", placed.order_id
+        )
+
+    request = loms_pb2.ReserveOrderRequest(order_id=placed.order_id, request_id=f"reserve {placed.order_id}")
+    return Repeatable(pair.loms, "ReserveOrder", request, effects)
+
+
+OF_CHECKOUT = [_purchase, _place]
+KINDS = pytest.mark.parametrize("make", [_create, _pay, _cancel, _receive, _reserve, *OF_CHECKOUT])
+
+
+async def _audit(pair: Pair) -> None:
+    await audit(pair.conn)
+    await audit_purchases(pair.conn, pair.purchases)
 
 
 async def _settles(pair: Pair, wanted: Repeatable, *earlier: Message) -> None:
@@ -142,30 +173,31 @@ async def test_five_at_once(pair, make):
         answers = await asyncio.gather(*(wanted.callers.call(wanted.method, wanted.request) for _ in range(AT_ONCE)))
         assert AT_ONCE == len(answers)
         await _settles(pair, wanted, *answers)
-    await audit(pair.conn)
+    await _audit(pair)
 
 
 @KINDS
 async def test_the_answer_was_lost(pair, make, figure):
     """The caller hangs up at any moment after sending, then asks again: the answer is that of the first."""
     chance = random.Random(20261121)
+    most_s = 0.04 if make in OF_CHECKOUT else 0.008  # about what an answer takes
     lost, had_effect = 0, 0
     for _ in range(SIZES.repeats):
         wanted = await make(pair)
         try:
-            await wanted.callers.call(wanted.method, wanted.request, timeout_s=chance.uniform(0.001, 0.008))
+            await wanted.callers.call(wanted.method, wanted.request, timeout_s=chance.uniform(0.001, most_s))
         except grpc.aio.AioRpcError:
             lost += 1
             had_effect += await wanted.effects()
         await _settles(pair, wanted)
-    await audit(pair.conn)
+    await _audit(pair)
     figure(f"{lost} of {SIZES.repeats} answers lost, {had_effect} of them after the effect; each had one in the end")
 
 
 @KINDS
 async def test_the_process_was_killed(pair, make, figure):
     """kill -9 of the process while it serves many: asked again, each has one effect and one answer."""
-    killed = "checkout-2" if make is _purchase else "loms-2"
+    killed = "checkout-2" if make in OF_CHECKOUT else "loms-2"
     chance = random.Random(20261121)
     wanted = [await make(pair) for _ in range(SIZES.repeats)]
     calls = [asyncio.ensure_future(one.callers.call(one.method, one.request, at=1)) for one in wanted]
@@ -179,16 +211,17 @@ async def test_the_process_was_killed(pair, make, figure):
     await pair.shop[killed].start()
     for one, answer in zip(wanted, heard, strict=True):
         await _settles(pair, one, *([] if isinstance(answer, BaseException) else [answer]))
-    await audit(pair.conn)
+    await _audit(pair)
     figure(
         f"{len(cut_off)} of {len(wanted)} requests cut off by the kill, {unheard} of them after the effect; "
         "each had one in the end"
     )
 
 
-async def test_loms_was_killed_under_a_purchase(pair):
-    """kill -9 of a loms while carts become orders: each purchase is one order, and what was bought left the cart."""
-    wanted = [await _purchase(pair) for _ in range(SIZES.repeats)]
+@pytest.mark.parametrize("make", OF_CHECKOUT)
+async def test_loms_was_killed_under_a_purchase(pair, make):
+    """kill -9 of a loms while carts and lists become orders: each is one order, and what was bought left the cart."""
+    wanted = [await make(pair) for _ in range(SIZES.repeats)]
     calls = [asyncio.ensure_future(one.callers.call(one.method, one.request, at=1)) for one in wanted]
     await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     await pair.shop["loms-2"].kill()
@@ -198,7 +231,7 @@ async def test_loms_was_killed_under_a_purchase(pair):
         await _settles(pair, one, *([] if isinstance(answer, BaseException) else [answer]))
     users = [one.request.user for one in wanted]
     assert 0 == await pair.purchases.fetchval("SELECT count(*) FROM cart_lines WHERE user_id = ANY($1)", users)
-    await audit(pair.conn)
+    await _audit(pair)
 
 
 async def test_five_in_one_batch(pair):
@@ -222,4 +255,4 @@ async def test_five_in_one_batch(pair):
     assert 1 == await pair.conn.fetchval("SELECT count(*) FROM orders WHERE user_id = $1", request.user)
     # The door gives the answer of the batch, too.
     assert same[0] == await pair.loms.call("CreateOrder", request)
-    await audit(pair.conn)
+    await _audit(pair)

@@ -17,7 +17,7 @@ from catalog import __main__ as program
 from catalog import feed
 from catalog.tests.conftest import product
 from deploy.native import broker
-from deploy.native.parts import TOPICS
+from deploy.native.parts import CONSUMERS
 from kit import inbox
 from kit.db import Database
 from kit.inbox import Letter, Subscription
@@ -237,6 +237,6 @@ async def test_two_consumers_of_a_feed_in_disorder(db: Database, native, topic):
     assert 30 == (await program.status(db))["dead_letters"]
 
 
-def test_the_feed_is_a_topic_of_the_contract() -> None:
-    """The stack makes it."""
-    assert feed.TOPIC in TOPICS
+def test_what_is_read_is_what_the_contract_says(db) -> None:
+    """The stack makes these topics, and reports on them as catalog's."""
+    assert CONSUMERS["catalog"] == tuple(program.consumer(db, "").subscriptions)

@@ -1,12 +1,16 @@
 """A checkout with a door, on its own database, between the real catalog and the real LOMS as processes."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import asyncpg
 import pytest
 
 from abacus.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -16,9 +20,11 @@ from checkout import rpc
 from checkout.peers import Peers
 from checkout.purchases import Purchases
 from deploy.native import keys, stack
+from deploy.native.process import Process
 from kit import client, migrate
 from kit.db import Database
-from kit.testing import OpenDoor, service_key
+from kit.errors import Error
+from kit.testing import OpenDoor, service_key, until
 from kit.tokens import ServiceKey
 
 SERVICE = checkout_pb2.DESCRIPTOR.services_by_name["CheckoutService"]
@@ -163,6 +169,61 @@ def instead() -> Callable:
         return SimpleNamespace(**{name: getattr(real, name) for name in names} | calls)
 
     return make
+
+
+@dataclass
+class Mortal:
+    """A checkout as a process, to be killed; with a door and its database."""
+
+    process: Process
+    stub: checkout_pb2_grpc.CheckoutServiceStub
+    database: asyncpg.Pool
+
+    async def killed_while(self, state: str, calls: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
+        """Make the calls in three waves, kill -9 the process in each once a purchase is in this state; the answers."""
+        answers: list[asyncio.Future] = []
+        third = -(-len(calls) // 3)
+        for first in range(0, len(calls), third):
+            now = [asyncio.ensure_future(call()) for call in calls[first : first + third]]
+            # Often: a purchase is in a state for some milliseconds.
+            await until(partial(self._caught, state, now), True, every_s=0.001)
+            await self.process.kill()
+            await self.process.start()
+            answers += now
+        return await asyncio.gather(*answers)
+
+    async def _caught(self, state: str, calls: Iterable[asyncio.Future]) -> bool:
+        assert not all(call.done() for call in calls), "answered before anything could be killed"
+        return await self.database.fetchval("SELECT EXISTS (SELECT FROM purchases WHERE state = $1)", state)
+
+
+@pytest.fixture
+async def mortal(native: stack.Shop, addresses: dict[str, str]) -> AsyncIterator[Mortal]:
+    await migrate.apply(native.database_url("checkout"), SERVICES / "checkout" / "migrations")
+    name = f"checkout-killed-{next(_numbers)}"
+    process = await native.start_replica(
+        "checkout",
+        name=name,
+        env={
+            "CHECKOUT_LOMS": addresses["loms"],
+            "CHECKOUT_CATALOG": addresses["catalog"],
+            "CHECKOUT_RESUME_AFTER_S": "0.1",
+        },
+    )
+    async with (
+        client.connect(native.address(name), keys.service_key(native.home, "local")) as channel,
+        asyncpg.create_pool(native.database_url("checkout"), min_size=1, max_size=1) as database,
+    ):
+        yield Mortal(process, checkout_pb2_grpc.CheckoutServiceStub(channel), database)
+    await process.stop()
+
+
+async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Try until there is an answer, as a customer would."""
+    while True:
+        with suppress(Error):
+            return await call()
+        await asyncio.sleep(0.02)
 
 
 async def due(shop: Shop) -> None:

@@ -2,21 +2,19 @@
 
 import asyncio
 import shutil
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import asyncpg
 import pytest
 import structlog
 from grpc import StatusCode
 
-from abacus.checkout.v1 import checkout_pb2_grpc
 from abacus.loms.v1 import loms_pb2
 from checkout.orders import Decision
 from checkout.purchases import Listed, Purchases, Wanted
-from checkout.tests.conftest import ADDRESS, due
-from deploy.native import keys
-from kit import client, db, migrate
+from checkout.tests.conftest import ADDRESS, due, insist
+from kit import db, migrate
 from kit.errors import PEER_UNAVAILABLE, Error
 from kit.settings import DatabaseSettings
 from kit.testing import SERVICES, refused
@@ -291,47 +289,20 @@ async def _fill_as_before(url: str, user: int, sku: int) -> None:
     await conn.close()
 
 
-async def test_kill_9_of_the_process_loses_and_doubles_nothing(native, addresses, shop):
+async def test_kill_9_of_the_process_loses_and_doubles_nothing(mortal, shop):
     """One user places lists with ids while the process is killed between steps: each id has one order."""
-    await migrate.apply(native.database_url("checkout"), MIGRATIONS)
-    process = await native.start_replica(
-        "checkout",
-        name="checkout-killed-placing",
-        env={
-            "CHECKOUT_LOMS": addresses["loms"],
-            "CHECKOUT_CATALOG": addresses["catalog"],
-            "CHECKOUT_RESUME_AFTER_S": "0.1",
-        },
-    )
     sku = await shop.goods(0)
-    key = keys.service_key(native.home, "local")
-    async with (
-        client.connect(native.address("checkout-killed-placing"), key) as channel,
-        asyncpg.create_pool(native.database_url("checkout"), min_size=1, max_size=1) as database,
-    ):
-        buyer = replace(shop, stub=checkout_pb2_grpc.CheckoutServiceStub(channel), user=50_000_000)
+    buyer = replace(shop, stub=mortal.stub, user=50_000_000)
 
-        async def place(number):
-            """Try until there is an answer, as a customer would."""
-            while True:
-                with suppress(Error):
-                    return await buyer.place((sku, number), request_id=f"killed-{number}", **PERSONAL)
-                await asyncio.sleep(0.02)
+    async def place(number):
+        return await insist(lambda: buyer.place((sku, number), request_id=f"killed-{number}", **PERSONAL))
 
-        placing = []
-        for wave in (range(1, 5), range(5, 9), range(9, 13)):
-            now = [asyncio.ensure_future(place(number)) for number in wave]
-            while not await database.fetchval("SELECT count(*) FROM purchases WHERE state = 'placing'"):
-                assert not all(one.done() for one in now), "placed before anything could be killed"
-            await process.kill()
-            await process.start()
-            placing += now
-        placed = await asyncio.gather(*placing)
-        assert placed == await asyncio.gather(*(place(number) for number in range(1, 13)))
-        assert {(answer.order_id, answer.total_amount) for answer in placed} == {
-            (order.order_id, order.total_price) for order in await buyer.orders()
-        }
-        assert [100 * number for number in range(1, 13)] == [answer.total_amount for answer in placed]
-        assert 12 == len(await buyer.orders())
-        assert 0 == await database.fetchval("SELECT count(*) FROM purchases WHERE form IS NOT NULL")
-    await process.stop()
+    numbers = range(1, 13)
+    placed = await mortal.killed_while("placing", [partial(place, number) for number in numbers])
+    assert placed == await asyncio.gather(*map(place, numbers))
+    assert {(answer.order_id, answer.total_amount) for answer in placed} == {
+        (order.order_id, order.total_price) for order in await buyer.orders()
+    }
+    assert [100 * number for number in numbers] == [answer.total_amount for answer in placed]
+    assert 12 == len(await buyer.orders())
+    assert 0 == await mortal.database.fetchval("SELECT count(*) FROM purchases WHERE form IS NOT NULL")

@@ -1,25 +1,21 @@
 """Purchases that something cut off: finished by whoever comes next, once."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
-import asyncpg
 import grpc
 import pytest
 from grpc import StatusCode
 
-from abacus.checkout.v1 import checkout_pb2_grpc
 from abacus.loms.v1 import loms_pb2_grpc
 from checkout import purchases
 from checkout.errors import OUT_OF_STOCK
 from checkout.orders import Decision
 from checkout.purchases import Wanted
-from checkout.tests.conftest import due
-from deploy.native import keys
-from kit import client, migrate
-from kit.errors import Error
-from kit.testing import SERVICES, refused, service_key
+from checkout.tests.conftest import due, insist
+from kit import client
+from kit.testing import refused, service_key
 
 
 def wanted(shop, request_id=None):
@@ -290,51 +286,20 @@ async def test_the_figures_count_what_is_overdue(shop):
     assert {"overdue_purchases": 1} == await purchases.status(shop.db)
 
 
-async def test_kill_9_of_the_process_loses_and_doubles_nothing(native, addresses, shop):
+async def test_kill_9_of_the_process_loses_and_doubles_nothing(mortal, shop):
     """Users buy with ids while the process is killed between steps: each has one order, and an empty cart."""
-    await migrate.apply(native.database_url("checkout"), SERVICES / "checkout" / "migrations")
-    process = await native.start_replica(
-        "checkout",
-        name="checkout-killed",
-        env={
-            "CHECKOUT_LOMS": addresses["loms"],
-            "CHECKOUT_CATALOG": addresses["catalog"],
-            "CHECKOUT_RESUME_AFTER_S": "0.1",
-        },
-    )
     sku = await shop.goods(100)
-    async with (
-        client.connect(native.address("checkout-killed"), keys.service_key(native.home, "local")) as channel,
-        asyncpg.create_pool(native.database_url("checkout"), min_size=1, max_size=1) as database,
-    ):
-        stub = checkout_pb2_grpc.CheckoutServiceStub(channel)
-        shops = [replace(shop, stub=stub, user=40_000_000 + number) for number in range(12)]
+    shops = [replace(shop, stub=mortal.stub, user=40_000_000 + number) for number in range(12)]
 
-        async def insist(call):
-            """Try until there is an answer, as a customer would."""
-            while True:
-                with suppress(Error):
-                    return await call()
-                await asyncio.sleep(0.02)
+    async def buy(each):
+        await insist(lambda: each.add(sku, 3, request_id=f"a-{each.user}"))
+        return await insist(lambda: each.purchase(request_id=f"p-{each.user}"))
 
-        async def buy(each):
-            await insist(lambda: each.add(sku, 3, request_id=f"a-{each.user}"))
-            return await insist(lambda: each.purchase(request_id=f"p-{each.user}"))
-
-        buyers = []
-        for wave in (shops[:4], shops[4:8], shops[8:]):
-            now = [asyncio.ensure_future(buy(each)) for each in wave]
-            while not await database.fetchval("SELECT count(*) FROM purchases WHERE state = 'open'"):
-                assert not all(buyer.done() for buyer in now), "bought before anything could be killed"
-            await process.kill()
-            await process.start()
-            buyers += now
-        bought = await asyncio.gather(*buyers)
-        again = await asyncio.gather(*(each.purchase(request_id=f"p-{each.user}") for each in shops))
-        assert bought == again
-        assert [[answer.order_id] for answer in bought] == [
-            [order.order_id for order in await each.orders()] for each in shops
-        ]
-        assert [{}] * 12 == [await each.cart() for each in shops]
+    bought = await mortal.killed_while("open", [partial(buy, each) for each in shops])
+    again = await asyncio.gather(*(each.purchase(request_id=f"p-{each.user}") for each in shops))
+    assert bought == again
+    assert [[answer.order_id] for answer in bought] == [
+        [order.order_id for order in await each.orders()] for each in shops
+    ]
+    assert [{}] * 12 == [await each.cart() for each in shops]
     assert 100 - 12 * 3 == await shop.tools.available(sku)
-    await process.stop()

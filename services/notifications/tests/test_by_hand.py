@@ -52,9 +52,9 @@ async def test_each_template_by_each_way_in_each_language(desk, stub):
         for request in (
             asked(to=email, variables={"subject": "Стол\r\nBcc: all@example.com", "text": text}),
             asked(SMS, to=phone, variables={"text": text}),
-            asked(to=email, template="welcome", variables={"name": "Анна\nБ", "promo": "G-17"}),
-            asked(to=email, template="welcome", variables={"promo": "G\t18"}),
-            asked(SMS, to=phone, template="welcome", variables={"promo": "G-17"}),
+            asked(to=email, template="gift", variables={"name": "Анна\nБ", "promo": "G-17"}),
+            asked(to=email, template="gift", variables={"promo": "G\t18"}),
+            asked(SMS, to=phone, template="gift", variables={"promo": "G-17"}),
         ):
             request.language = language
             await stub.SendNotification(request)
@@ -127,14 +127,16 @@ async def test_a_repeat_is_the_same_message(desk, stub):
 
 
 async def test_without_a_request_id_each_call_is_a_message(desk, stub):
-    """Whoever says it twice means it: also where a registration told the same promo id before."""
+    """Whoever says it twice means it: also where a registration told the same promo id before, in other words."""
     promo = registration().promo_id
     await desk.tell(registration())
     for _ in range(2):
-        await stub.SendNotification(asked(SMS, template="welcome", variables={"promo": promo}))
+        await stub.SendNotification(asked(SMS, template="gift", variables={"promo": promo}))
     await desk.make_due()
     await desk.send()
-    assert [f"Добро пожаловать! Ваш подарок: {promo}. Abacus"] * 3 == [sms.text for sms in desk.box.newest()]
+    assert [*2 * [f"Вам подарок: {promo}. Abacus"], f"Добро пожаловать! Ваш подарок: {promo}. Abacus"] == sorted(
+        sms.text for sms in desk.box.newest()
+    )
     assert 0 == sum(sms.repeats for sms in desk.box.newest())
 
 
@@ -171,10 +173,22 @@ async def test_what_failed_is_sent_again_on_demand(desk, stub):
     assert ["Мы переехали.\nAbacus"] == [sms.text for sms in desk.box.newest()]
 
 
+async def test_a_kind_of_the_version_after_is_left_to_it(desk, stub):
+    """A worker that does not know it never sends other words: the message waits for one that does."""
+    await stub.SendNotification(asked())
+    await desk.db.pool.execute("UPDATE messages SET kind = 'of_tomorrow'")
+    await desk.send()
+    assert ("queued", "template ru/of_tomorrow.txt: KeyError 'of_tomorrow'") == (await desk.outcomes())[0]
+    await desk.db.pool.execute("UPDATE messages SET kind = 'notice'")
+    await desk.make_due()
+    await desk.send()
+    assert "sent" == (await desk.row())["status"]
+
+
 CODES = {kind for kind, its in KINDS.items() if its.content is identity_pb2.Secret}
 
 
-@pytest.mark.parametrize("template", sorted({*KINDS, "no_such"} - {"welcome"}))
+@pytest.mark.parametrize("template", sorted({*KINDS, "no_such"} - {*by_hand.TEMPLATES}))
 @pytest.mark.parametrize("channel", [EMAIL, SMS])
 async def test_which_templates_are_not_sent_by_hand(desk, stub, channel, template):
     """Neither those of orders, nor those that carry a code, nor one that is not there."""
@@ -217,6 +231,7 @@ BAD = {
     "a subject by SMS": (_by_sms(subject="secret", text="t"), "VARIABLE_UNKNOWN", "variables"),
     "a long subject": (_by_mail(subject="s" * 201, text="secret"), "INVALID_FIELD", "variables[subject]"),
     "a long SMS": (_by_sms(text="secret" * 111), "INVALID_FIELD", "variables[text]"),
+    "an SMS of long signs": (_by_sms(text="🎁" * 331), "INVALID_FIELD", "variables[text]"),
     "a very long text": (_by_mail(subject="s", text="s" * 5001), "INVALID_FIELD", "variables[text]"),
     "a name as long as a book": ({"variables": {"secret" * 100_000: "t"}}, "VARIABLE_UNKNOWN", "variables"),
     "too many": ({"variables": {f"secret{number}": "t" for number in range(21)}}, "INVALID_FIELD", "variables"),
@@ -241,6 +256,7 @@ async def test_what_cannot_be_sent_is_refused(desk, stub, case):
     [
         (EMAIL, {"subject": "s" * 200, "text": "т" * 5000}),
         (SMS, {"text": "т" * 660}),
+        (SMS, {"text": "🎁" * 330}),
         (SMS, {"text": f"\n\n  {'т' * 660}\x00\n"}),
     ],
 )

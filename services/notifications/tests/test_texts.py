@@ -37,7 +37,6 @@ def claimed(event, *, name="Анна", language="ru"):
         language=language,
         created_at=AT,
         expires_in_s=None,
-        by_hand=False,
     )
 
 
@@ -69,12 +68,14 @@ async def test_each_message_in_each_language(desk):
                 name = status_name(loms_pb2.OrderStatus, status).upper()
                 event = change(name, order=user, user=user, version=version, reason="not paid in time")
                 await publish(orders.TOPIC, user, event)
+            event = change("CANCELLED", order=user, user=user, version=version + 1, reason="not reserved in time")
+            await publish(orders.TOPIC, user, event)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(consumer.run(stop))
             for sender in desk.senders:
                 tasks.create_task(sender.run(stop))
             addresses = {address for user in people.values() for address in _addresses(user)}
-            await _delivered(desk.box, addresses, 2 * sum(len(channels) for channels in CHANNELS.values()))
+            await _delivered(desk.box, addresses, 2 * (sum(map(len, CHANNELS.values())) + 1))
             stop.set()
     finally:
         await producer.stop()

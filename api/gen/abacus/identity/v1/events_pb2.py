@@ -27,7 +27,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61\x62\x61\x63us/identity/v1/events.proto\x12\x12\x61\x62\x61\x63us.identity.v1\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x03\n\x07\x43ontact\x12L\n\x08username\x18\x01 \x01(\tB0\xbaH-r+\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x10\x61nn@mail.exampleR\x08username\x12\x42\n\nfirst_name\x18\x02 \x01(\tB#\xbaH r\x1e\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x03\x41nnR\tfirstName\x12@\n\tlast_name\x18\x03 \x01(\tB#\xbaH r\x1e\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x03LeeR\x08lastName\x12\x46\n\x05\x65mail\x18\x04 \x01(\tB0\xbaH-r+\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x10\x61nn@mail.exampleR\x05\x65mail\x12\x42\n\x05phone\x18\x05 \x01(\tB,\xbaH)r\'\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x0c+79005551234R\x05phone\x12 \n\x07user_id\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12\x30\n\x08language\x18\x07 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x02ruR\x02\x65n\x92\x02\x02\x65nR\x08language:;\xfa\xe0\x18\x37\n\x1a\x61\x62\x61\x63us.identity.contact.v1\x12\rthe user\'s id\x18\x03\"\x08identity\"\xbf\x02\n\x0cRegistration\x12-\n\x04type\x18\x01 \x01(\tB\x19\xbaH\x16r\x14R\x03smsR\x05\x65mail\x92\x02\x05\x65mailR\x04type\x12\x36\n\nuser_phone\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18\xc0\x02\x92\x02\x0c+79005551234R\tuserPhone\x12:\n\nuser_email\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x18\xc0\x02\x92\x02\x10\x61nn@mail.exampleR\tuserEmail\x12J\n\x08promo_id\x18\x04 \x01(\tB/\xbaH,r*\xb0\x01\x01\x92\x02$0197a3c5-7d1e-7b3a-9f60-2f1c5e8d4b6aR\x07promoId:@\xfa\xe0\x18<\n\x1f\x61\x62\x61\x63us.identity.registration.v1\x12\rthe user\'s id\x18\x03\"\x08identity\"\xcd\x02\n\rSecretMessage\x12\x45\n\x04kind\x18\x01 \x01(\tB1\xbaH.r,R\x0cverify_emailR\x0cverify_phoneR\x0ereset_passwordR\x04kind\x12 \n\x07user_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12T\n\x06sealed\x18\x03 \x01(\tB<\xbaH9r7\x10\x01\x18\x90N\x92\x02/eyJhbGciOiJFQ0RILUVTIiwiZW5jIjoiQTI1NkdDTSJ9\xe2\x80\xa6R\x06sealed\x12\x41\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\texpiresAt::\xfa\xe0\x18\x36\n\x19\x61\x62\x61\x63us.identity.secret.v1\x12\rthe user\'s id\x18\x03\"\x08identity\"\xed\x01\n\x06Secret\x12+\n\x07\x63hannel\x18\x01 \x01(\tB\x11\xbaH\x0er\x0cR\x05\x65mailR\x03smsR\x07\x63hannel\x12$\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc0\x02R\x07\x61\x64\x64ress\x12\x1e\n\x04\x63ode\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x04\x63ode\x12\x1c\n\x04link\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x04link\x12\'\n\nfirst_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0\x02R\tfirstName\x12)\n\x08language\x18\x06 \x01(\tB\r\xbaH\nr\x08R\x02ruR\x02\x65nR\x08languageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61\x62\x61\x63us/identity/v1/events.proto\x12\x12\x61\x62\x61\x63us.identity.v1\x1a\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x04\n\x07\x43ontact\x12L\n\x08username\x18\x01 \x01(\tB0\xbaH-r+\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x10\x61nn@mail.exampleR\x08username\x12\x42\n\nfirst_name\x18\x02 \x01(\tB#\xbaH r\x1e\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x03\x41nnR\tfirstName\x12@\n\tlast_name\x18\x03 \x01(\tB#\xbaH r\x1e\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x03LeeR\x08lastName\x12\x46\n\x05\x65mail\x18\x04 \x01(\tB0\xbaH-r+\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x10\x61nn@mail.exampleR\x05\x65mail\x12\x42\n\x05phone\x18\x05 \x01(\tB,\xbaH)r\'\x18\xc0\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$\x92\x02\x0c+79005551234R\x05phone\x12 \n\x07user_id\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12\x30\n\x08language\x18\x07 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x02ruR\x02\x65n\x92\x02\x02\x65nR\x08language:J\xfa\xe0\x18\x46\n\x1a\x61\x62\x61\x63us.identity.contact.v1\x12\rthe user\'s id\x18\x03\"\x08identity*\rnotifications\"\xce\x02\n\x0cRegistration\x12-\n\x04type\x18\x01 \x01(\tB\x19\xbaH\x16r\x14R\x03smsR\x05\x65mail\x92\x02\x05\x65mailR\x04type\x12\x36\n\nuser_phone\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18\xc0\x02\x92\x02\x0c+79005551234R\tuserPhone\x12:\n\nuser_email\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x18\xc0\x02\x92\x02\x10\x61nn@mail.exampleR\tuserEmail\x12J\n\x08promo_id\x18\x04 \x01(\tB/\xbaH,r*\xb0\x01\x01\x92\x02$0197a3c5-7d1e-7b3a-9f60-2f1c5e8d4b6aR\x07promoId:O\xfa\xe0\x18K\n\x1f\x61\x62\x61\x63us.identity.registration.v1\x12\rthe user\'s id\x18\x03\"\x08identity*\rnotifications\"\xdc\x02\n\rSecretMessage\x12\x45\n\x04kind\x18\x01 \x01(\tB1\xbaH.r,R\x0cverify_emailR\x0cverify_phoneR\x0ereset_passwordR\x04kind\x12 \n\x07user_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06userId\x12T\n\x06sealed\x18\x03 \x01(\tB<\xbaH9r7\x10\x01\x18\x90N\x92\x02/eyJhbGciOiJFQ0RILUVTIiwiZW5jIjoiQTI1NkdDTSJ9\xe2\x80\xa6R\x06sealed\x12\x41\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\texpiresAt:I\xfa\xe0\x18\x45\n\x19\x61\x62\x61\x63us.identity.secret.v1\x12\rthe user\'s id\x18\x03\"\x08identity*\rnotifications\"\xed\x01\n\x06Secret\x12+\n\x07\x63hannel\x18\x01 \x01(\tB\x11\xbaH\x0er\x0cR\x05\x65mailR\x03smsR\x07\x63hannel\x12$\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc0\x02R\x07\x61\x64\x64ress\x12\x1e\n\x04\x63ode\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x04\x63ode\x12\x1c\n\x04link\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x04link\x12\'\n\nfirst_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0\x02R\tfirstName\x12)\n\x08language\x18\x06 \x01(\tB\r\xbaH\nr\x08R\x02ruR\x02\x65nR\x08languageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,7 +49,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTACT'].fields_by_name['language']._loaded_options = None
   _globals['_CONTACT'].fields_by_name['language']._serialized_options = b'\272H\021r\017R\000R\002ruR\002en\222\002\002en'
   _globals['_CONTACT']._loaded_options = None
-  _globals['_CONTACT']._serialized_options = b'\372\340\0307\n\032abacus.identity.contact.v1\022\rthe user\'s id\030\003\"\010identity'
+  _globals['_CONTACT']._serialized_options = b'\372\340\030F\n\032abacus.identity.contact.v1\022\rthe user\'s id\030\003\"\010identity*\rnotifications'
   _globals['_REGISTRATION'].fields_by_name['type']._loaded_options = None
   _globals['_REGISTRATION'].fields_by_name['type']._serialized_options = b'\272H\026r\024R\003smsR\005email\222\002\005email'
   _globals['_REGISTRATION'].fields_by_name['user_phone']._loaded_options = None
@@ -59,7 +59,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRATION'].fields_by_name['promo_id']._loaded_options = None
   _globals['_REGISTRATION'].fields_by_name['promo_id']._serialized_options = b'\272H,r*\260\001\001\222\002$0197a3c5-7d1e-7b3a-9f60-2f1c5e8d4b6a'
   _globals['_REGISTRATION']._loaded_options = None
-  _globals['_REGISTRATION']._serialized_options = b'\372\340\030<\n\037abacus.identity.registration.v1\022\rthe user\'s id\030\003\"\010identity'
+  _globals['_REGISTRATION']._serialized_options = b'\372\340\030K\n\037abacus.identity.registration.v1\022\rthe user\'s id\030\003\"\010identity*\rnotifications'
   _globals['_SECRETMESSAGE'].fields_by_name['kind']._loaded_options = None
   _globals['_SECRETMESSAGE'].fields_by_name['kind']._serialized_options = b'\272H.r,R\014verify_emailR\014verify_phoneR\016reset_password'
   _globals['_SECRETMESSAGE'].fields_by_name['user_id']._loaded_options = None
@@ -69,7 +69,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SECRETMESSAGE'].fields_by_name['expires_at']._loaded_options = None
   _globals['_SECRETMESSAGE'].fields_by_name['expires_at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SECRETMESSAGE']._loaded_options = None
-  _globals['_SECRETMESSAGE']._serialized_options = b'\372\340\0306\n\031abacus.identity.secret.v1\022\rthe user\'s id\030\003\"\010identity'
+  _globals['_SECRETMESSAGE']._serialized_options = b'\372\340\030E\n\031abacus.identity.secret.v1\022\rthe user\'s id\030\003\"\010identity*\rnotifications'
   _globals['_SECRET'].fields_by_name['channel']._loaded_options = None
   _globals['_SECRET'].fields_by_name['channel']._serialized_options = b'\272H\016r\014R\005emailR\003sms'
   _globals['_SECRET'].fields_by_name['address']._loaded_options = None
@@ -83,11 +83,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SECRET'].fields_by_name['language']._loaded_options = None
   _globals['_SECRET'].fields_by_name['language']._serialized_options = b'\272H\nr\010R\002ruR\002en'
   _globals['_CONTACT']._serialized_start=149
-  _globals['_CONTACT']._serialized_end=655
-  _globals['_REGISTRATION']._serialized_start=658
-  _globals['_REGISTRATION']._serialized_end=977
-  _globals['_SECRETMESSAGE']._serialized_start=980
-  _globals['_SECRETMESSAGE']._serialized_end=1313
-  _globals['_SECRET']._serialized_start=1316
-  _globals['_SECRET']._serialized_end=1553
+  _globals['_CONTACT']._serialized_end=670
+  _globals['_REGISTRATION']._serialized_start=673
+  _globals['_REGISTRATION']._serialized_end=1007
+  _globals['_SECRETMESSAGE']._serialized_start=1010
+  _globals['_SECRETMESSAGE']._serialized_end=1358
+  _globals['_SECRET']._serialized_start=1361
+  _globals['_SECRET']._serialized_end=1598
 # @@protoc_insertion_point(module_scope)

@@ -69,7 +69,8 @@ class NotificationsServiceServicer:
         """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
         it. Each variable must be given and not be empty, "name" apart:
         "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
-        "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
+        "gift" takes "promo" and "name" (100 each), by SMS only "promo".
+        Characters are counted as UTF-16 does: an emoji is two.
         Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,7 +41,8 @@ class NotificationsServiceStub:
     """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
     it. Each variable must be given and not be empty, "name" apart:
     "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
-    "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
+    "gift" takes "promo" and "name" (100 each), by SMS only "promo".
+    Characters are counted as UTF-16 does: an emoji is two.
     Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
     """
     GetNotification: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetNotificationRequest, _notifications_pb2.GetNotificationResponse]
@@ -60,7 +61,8 @@ class NotificationsServiceAsyncStub(NotificationsServiceStub):
     """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
     it. Each variable must be given and not be empty, "name" apart:
     "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
-    "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
+    "gift" takes "promo" and "name" (100 each), by SMS only "promo".
+    Characters are counted as UTF-16 does: an emoji is two.
     Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
     """
     GetNotification: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetNotificationRequest, _notifications_pb2.GetNotificationResponse]  # type: ignore[assignment]
@@ -88,7 +90,8 @@ class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Queues a message made of a template to an address, once for each request id; GetNotification shows what becomes of
         it. Each variable must be given and not be empty, "name" apart:
         "notice" takes "subject" (200 characters) and "text" (5000), by SMS only "text" (660);
-        "welcome" takes "promo" and "name" (100 each), by SMS only "promo".
+        "gift" takes "promo" and "name" (100 each), by SMS only "promo".
+        Characters are counted as UTF-16 does: an emoji is two.
         Errors: TEMPLATE_NOT_FOUND, VARIABLE_MISSING, VARIABLE_UNKNOWN, ADDRESS_INVALID, REQUEST_ID_REUSED.
         """
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x12\x10\x61\x62\x61\x63us.topics.v1\x1a google/protobuf/descriptor.proto\"I\n\x05Topic\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x11\n\tpublisher\x18\x04 \x01(\t:I\n\x05topic\x12\x1f.google.protobuf.MessageOptions\x18\x8f\x8c\x03 \x01(\x0b\x32\x17.abacus.topics.v1.Topicb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x62\x61\x63us/topics/v1/topics.proto\x12\x10\x61\x62\x61\x63us.topics.v1\x1a google/protobuf/descriptor.proto\"Z\n\x05Topic\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\npartitions\x18\x03 \x01(\r\x12\x11\n\tpublisher\x18\x04 \x01(\t\x12\x0f\n\x07readers\x18\x05 \x03(\t:I\n\x05topic\x12\x1f.google.protobuf.MessageOptions\x18\x8f\x8c\x03 \x01(\x0b\x32\x17.abacus.topics.v1.Topicb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'abacus.topics.v1.topics_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TOPIC']._serialized_start=85
-  _globals['_TOPIC']._serialized_end=158
+  _globals['_TOPIC']._serialized_end=175
 # @@protoc_insertion_point(module_scope)
