@@ -128,7 +128,7 @@ def seed() -> None:
 def replay() -> None:
     """Handle again the events that services could not handle, and send again what could not be sent."""
     shop, told = _running_shop(), {}
-    for service in CONSUMERS:
+    for service in [name for name in CONSUMERS if name in read_state(home()).parts]:
         command = [sys.executable, "-m", service, "replay"]
         done = subprocess.run(command, env=shop.environment(shop.env(service)), stdout=subprocess.PIPE, check=False)
         if done.returncode:
