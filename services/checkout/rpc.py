@@ -77,33 +77,15 @@ class Checkout:
 
     async def Purchase(self, request: checkout_pb2.PurchaseRequest, call: Call) -> checkout_pb2.PurchaseResponse:
         """Order what is in the cart."""
-        done = await self.purchases.buy(
-            Wanted(
-                user=request.user,
-                caller=call.caller,
-                request_id=call.request_id if call.has_request_id else None,
-                body_hash=requests.body_hash(request),
-                expected_total=request.expected_total if request.HasField("expected_total") else None,
-                language=call.language,
-            )
-        )
+        expected = request.expected_total if request.HasField("expected_total") else None
+        done = await self.purchases.buy(_wanted(request, call, expected_total=expected))
         return checkout_pb2.PurchaseResponse(
             order_id=done.order_id, total_price=done.total_price, currency=done.currency
         )
 
     async def PlaceOrder(self, request: checkout_pb2.PlaceOrderRequest, call: Call) -> checkout_pb2.PlaceOrderResponse:
         """Place an order of what is listed, past the cart."""
-        done = await self.purchases.buy(
-            Wanted(
-                user=request.user,
-                caller=call.caller,
-                request_id=call.request_id if call.has_request_id else None,
-                body_hash=requests.body_hash(request),
-                expected_total=None,
-                language=call.language,
-                listed=_listed(request, self.positions_max),
-            )
-        )
+        done = await self.purchases.buy(_wanted(request, call, listed=_listed(request, self.positions_max)))
         return checkout_pb2.PlaceOrderResponse(
             order_id=done.order_id,
             status=loms_pb2.ORDER_STATUS_NEW,  # the first answer, whatever became of the order since
@@ -118,6 +100,24 @@ def _item(sku: int, count: int, product: Product | None) -> checkout_pb2.CartIte
     if product is None:
         return checkout_pb2.CartItem(sku=sku, count=count, is_gone=True)
     return checkout_pb2.CartItem(sku=sku, count=count, name=product.name, price=product.price)
+
+
+def _wanted(
+    request: checkout_pb2.PurchaseRequest | checkout_pb2.PlaceOrderRequest,
+    call: Call,
+    *,
+    expected_total: int | None = None,
+    listed: Listed | None = None,
+) -> Wanted:
+    return Wanted(
+        user=request.user,
+        caller=call.caller,
+        request_id=call.request_id if call.has_request_id else None,
+        body_hash=requests.body_hash(request),
+        expected_total=expected_total,
+        language=call.language,
+        listed=listed,
+    )
 
 
 def _listed(request: checkout_pb2.PlaceOrderRequest, positions_max: int) -> Listed:
