@@ -20,7 +20,8 @@ PRUNE_EVERY_S = 60.0
 
 def consumer(db: Database, kafka: str, group: str = "catalog") -> inbox.Consumer:
     """What is listened to."""
-    return inbox.Consumer(db, kafka, group, [inbox.Subscription(feed.TOPIC, events_pb2.ProductMessage, feed.take)])
+    told = inbox.Subscription(feed.TOPIC, events_pb2.ProductMessage, feed.take, is_foreign=True)
+    return inbox.Consumer(db, kafka, group, [told])
 
 
 async def serve(of: Settings, command: str) -> None:

@@ -15,7 +15,8 @@ TOPIC = "abacus.catalog.product-feed.v1"
 async def take(conn: Connection, event: Event) -> None:
     """Make the product of a message, or change it; an older or repeated version changes nothing.
 
-    What the feed does not know stays: discount, attributes, pictures, currency, whether it is on sale.
+    What the feed does not know stays: discount, attributes, pictures, whether it is on sale. Costs are in the shop's
+    currency.
     """
     product: events_pb2.ProductMessage = event.message
     # Two batches of many products each, in other orders, would lock each other out; the feed is not in a hurry.
@@ -32,6 +33,7 @@ async def take(conn: Connection, event: Event) -> None:
                description_en = CASE products.description_en WHEN products.description_ru THEN excluded.description_en
                                      ELSE products.description_en END,
                price = excluded.price,
+               currency = excluded.currency,
                weight_g = excluded.weight_g,
                height_mm = excluded.height_mm,
                width_mm = excluded.width_mm,

@@ -67,7 +67,7 @@ def shown(row: asyncpg.Record, language: str) -> catalog_pb2.Product:
         currency=row["currency"],
         attributes=dict(zip(row["attribute_names"], values, strict=True)),
         is_active=row["is_active"],
-        old_price=row["price"] if row["discount"] else None,
+        old_price=row["price"] if row["price"] > row["price_charged"] else None,
         discount=row["discount"],
         measures=catalog_pb2.Measures(
             weight_g=row["weight_g"],

@@ -4,14 +4,18 @@ The words that are looked for become a query in the database, by the functions t
 `words_of`): both sides are always the same. A word that very many products have needs no index, because some are among
 the next few of the list; so a list is looked through for WALK products first, and only then is the index asked, for
 all that there are. Either way the answer is exact, and costs no more than some thousand rows.
+
+A page is one statement, and its facets are another, whatever is asked.
 """
 
 # ruff: noqa: S608  # statements are made of constant texts, once
 
 import asyncio
 import contextlib
+import unicodedata
+import zlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import asyncpg
@@ -19,7 +23,8 @@ import asyncpg
 from abacus.catalog.v1 import catalog_pb2
 from catalog import products
 from kit import paging
-from kit.db import Connection, open_pool
+from kit.db import open_pool
+from kit.errors import INVALID_FIELD
 
 CONNECTIONS = 8  # of one process, beside the service's own
 WALK = 600  # products looked through before the index is asked
@@ -101,27 +106,31 @@ def _browsed(order: _Order) -> str:
     """
 
 
-def _searched(order: _Order, words: str = _WORDS) -> str:
-    """The statement with words or filters of attributes, in the order of a key; $9 is WALK."""
+def _steps(order: _Order, words: str = _WORDS, *, after: str = "", name: str = "page") -> str:
+    """The parts of a statement with words or filters of attributes; $9 is WALK.
+
+    The last one has the given name, and the skus of the first $4 products after the last row shown.
+    """
+    after = after or order.after
     return f"""
-        WITH next AS MATERIALIZED (
+        next_{name} AS MATERIALIZED (
             SELECT sku, price_charged, discount, created_at, found_by
               FROM products
              WHERE is_active
-               AND {order.after}
+               AND {after}
              ORDER BY {order.by}
              LIMIT $9
-        ), walked AS MATERIALIZED (
+        ), walked_{name} AS MATERIALIZED (
             SELECT sku
-              FROM next
+              FROM next_{name}
              WHERE {words}
                AND {_FILTERS}
              ORDER BY {order.by}
              LIMIT $4
-        ), done AS (
-            SELECT (SELECT count(*) FROM walked) = $4 OR (SELECT count(*) FROM next) < $9 AS done
-        ), page AS (
-            SELECT sku FROM walked WHERE (SELECT done FROM done)
+        ), done_{name} AS (
+            SELECT (SELECT count(*) FROM walked_{name}) = $4 OR (SELECT count(*) FROM next_{name}) < $9 AS done
+        ), {name} AS MATERIALIZED (
+            SELECT sku FROM walked_{name} WHERE (SELECT done FROM done_{name})
              UNION ALL
             (SELECT sku
                FROM (SELECT sku, price_charged, discount, created_at
@@ -129,12 +138,18 @@ def _searched(order: _Order, words: str = _WORDS) -> str:
                       WHERE is_active
                         AND {words}
                         AND {_FILTERS}
-                        AND NOT (SELECT done FROM done)
+                        AND NOT (SELECT done FROM done_{name})
                      OFFSET 0) AS found  -- before they are ordered: no index of an order is to be read for them
-              WHERE {order.after}
+              WHERE {after}
               ORDER BY {order.by}
               LIMIT $4)
-        )
+        )"""
+
+
+def _searched(order: _Order) -> str:
+    """The statement with words or filters of attributes, in the order of a key."""
+    return f"""
+        WITH {_steps(order)}
         SELECT {products.COLUMNS}, {order.key} AS key
           FROM products
          WHERE sku IN (SELECT sku FROM page)
@@ -152,19 +167,42 @@ _LEVELS = {
 }
 
 
-def _relevant(level: int) -> str:
-    """The statement of one level; $10 are the skus found of those above it, $11 whether there are more of these.
+def _relevant() -> str:
+    """The statement with words, the most relevant first: level by level, each only where those above it leave room.
 
-    The index can leave them out too, but that takes it longer.
+    What is found above is left out: on a first page by its skus. On a later one pages before have shown of it too, so
+    it is the index that leaves it out, which takes longer.
     """
-    asked, above = _LEVELS[level], _LEVELS.get(level + 1, "''::tsquery")
-    words = f"found_by @@ CASE WHEN $11::boolean THEN {asked} && !! {above} ELSE {asked} END"
-    return _searched(replace(_BY_ID, key=f"{level}::bigint"), f"{words} AND sku <> ALL ($10::bigint[])")
+    steps: list[str] = []
+    above: list[str] = []  # what is found there, level by level
+    for level, asked in _LEVELS.items():
+        words, after = f"found_by @@ {asked}", f"($7::bigint IS NULL OR {level} < $7 OR {level} = $7 AND sku > $8)"
+        if above:
+            found = " UNION ALL ".join(f"SELECT sku FROM {name}" for name in above)
+            words = f"""
+                found_by @@ CASE WHEN $7 IS NULL THEN {asked} ELSE {asked} && !! {_LEVELS[level + 1]} END
+                AND sku NOT IN ({found})"""
+            after += f" AND (SELECT count(*) FROM ({found}) AS above) < $4"
+        above.append(f"level_{level}")
+        steps.append(_steps(_BY_ID, words, after=after, name=above[-1]))
+    levels = " UNION ALL ".join(f"SELECT sku, {level}::bigint AS key FROM level_{level}" for level in _LEVELS)
+    return f"""
+        WITH {", ".join(steps)},
+        page AS (
+            SELECT sku, key FROM ({levels}) AS levels
+             ORDER BY key DESC, sku
+             LIMIT $4
+        )
+        SELECT {products.COLUMNS}, key
+          FROM page
+          JOIN products USING (sku)
+         ORDER BY key DESC, sku
+    """
 
 
 _BROWSED = {sort: _browsed(order) for sort, order in _ORDERS.items()}
 _SEARCHED = {sort: _searched(order) for sort, order in _ORDERS.items()}
-_RELEVANT = {level: _relevant(level) for level in _LEVELS}
+_RELEVANT = _relevant()
 
 # $4 is FACETS_OVER, $7 the language, $8 how many values an attribute may have, $9 FACETS_WALK, $10 FACETS_ENOUGH.
 _FACETS = f"""
@@ -195,9 +233,9 @@ _FACETS = f"""
                AS one (name, value)
          GROUP BY name, value
     )
-    SELECT name, value, count, (SELECT count(*) FROM found) AS of
-      FROM counted
-     WHERE place <= $8
+    SELECT of, name, value, count
+      FROM (SELECT count(*) AS of FROM found) AS all_found
+      LEFT JOIN counted ON place <= $8
      ORDER BY name, place
 """
 
@@ -222,13 +260,17 @@ class Search:
         """Find the products of a page, without stock; the token of the next page; and facets, where they are asked for.
 
         Raises:
-            Error: INVALID_FIELD, the page token is none of ours.
+            Error: INVALID_FIELD, the page token is none of ours, or of another list.
         """
-        page = paging.Page(request, keys=2)
+        page = paging.Page(request, keys=3)
+        if page.last and page.last[2] != fingerprint(request):
+            raise INVALID_FIELD("page_token: of another list", field="page_token")
         # Before the page is asked for, so that both are looked for at once.
         facets = asyncio.ensure_future(self._facets(request, language)) if request.facets else None
         try:
-            rows, next_token = page.cut(await self._rows(request, page), key=lambda row: (row["key"], row["sku"]))
+            rows, next_token = page.cut(
+                await self._rows(request, page), key=lambda row: (row["key"], row["sku"], fingerprint(request))
+            )
             counted = await facets if facets else Facets([], 0)
         finally:
             if facets:
@@ -236,17 +278,18 @@ class Search:
         return [products.shown(row, language) for row in rows], next_token, counted
 
     async def _rows(self, request: catalog_pb2.ListProductsRequest, page: paging.Page) -> list[asyncpg.Record]:
+        last_key, last_sku, _ = page.last or (None, None, None)
+        if request.sort == catalog_pb2.PRODUCT_SORT_NEWEST and last_key is not None:
+            last_key = min(max(last_key, 0), _LATEST_US)
+        arguments = [*_conditions(request, page.limit), last_key, last_sku]
         words = _words(request)
+        if not words and not request.attributes:
+            sql = _BROWSED[request.sort]
+        else:
+            sql = _RELEVANT if words and request.sort in _BY_RELEVANCE else _SEARCHED[request.sort]
+            arguments.append(WALK)
         async with self.pool.acquire() as conn:
-            if words and request.sort in _BY_RELEVANCE:
-                return await _most_relevant(conn, request, page)
-            last_key, last_sku = page.last or (None, None)
-            if request.sort == catalog_pb2.PRODUCT_SORT_NEWEST and last_key is not None:
-                last_key = min(max(last_key, 0), _LATEST_US)
-            arguments = [*_conditions(request, page.limit), last_key, last_sku]
-            if words or request.attributes:
-                return await conn.fetch(_SEARCHED[request.sort], *arguments, WALK)
-            return await conn.fetch(_BROWSED[request.sort], *arguments)
+            return await conn.fetch(sql, *arguments)
 
     async def _facets(self, request: catalog_pb2.ListProductsRequest, language: str) -> Facets:
         async with self.pool.acquire() as conn:
@@ -265,24 +308,19 @@ class Search:
                     values=[catalog_pb2.FacetValue(value=row["value"], count=row["count"]) for row in values],
                 )
                 for name, values in groupby(rows, key=lambda row: row["name"])
+                if name is not None  # one row is always there, for the count
             ],
-            rows[0]["of"] if rows else 0,
+            rows[0]["of"],
         )
 
 
-async def _most_relevant(
-    conn: Connection, request: catalog_pb2.ListProductsRequest, page: paging.Page
-) -> list[asyncpg.Record]:
-    """Fill a page level by level; a level is asked for only where those above it leave room."""
-    last_level, last_sku = page.last or (max(_LEVELS), None)
-    found: list[asyncpg.Record] = []
-    for level, sql in _RELEVANT.items():
-        if level <= last_level and len(found) < page.limit:
-            after = last_sku if level == last_level else None
-            conditions = _conditions(request, page.limit - len(found))
-            above = [row["sku"] for row in found]
-            found += await conn.fetch(sql, *conditions, after, after, WALK, above, page.last is not None)
-    return found
+def fingerprint(request: catalog_pb2.ListProductsRequest) -> int:
+    """A number made of all that decides what is on a list, and in which order: a token is of one list alone."""
+    wanted = catalog_pb2.ListProductsRequest()
+    wanted.CopyFrom(request)
+    for field in ("page_size", "page_token", "facets", "language"):
+        wanted.ClearField(field)
+    return zlib.crc32(wanted.SerializeToString(deterministic=True))
 
 
 @contextlib.asynccontextmanager
@@ -294,7 +332,7 @@ async def connect(url: str, password: str | None) -> AsyncIterator[Search]:
 
 def _words(request: catalog_pb2.ListProductsRequest) -> str | None:
     """The words that are looked for; None where there is neither letter nor digit."""
-    return request.query if any(character.isalnum() for character in request.query) else None
+    return request.query if any(map(str.isalnum, unicodedata.normalize("NFKC", request.query))) else None
 
 
 def _conditions(request: catalog_pb2.ListProductsRequest, limit: int) -> list[object]:

@@ -16,6 +16,7 @@ from google.protobuf import json_format
 
 from abacus.catalog.v1 import catalog_pb2
 from catalog import products
+from catalog.search import fingerprint
 from deploy import seed, seed_words
 from deploy.native import stack
 from tests.callers import calling
@@ -36,6 +37,11 @@ def product(number: int) -> dict[str, object]:
     rest, shelf = divmod(rest, len(seed_words.SHELVES))
     rest, which = divmod(rest, 4)
     return seed.product_of(number + 1, seed_words.BRANDS[brand], shelf, which, rest % 8)
+
+
+def after(keys: str, **asked: object) -> dict[str, object]:
+    """What asks for the page after a row of these keys."""
+    return {**asked, "page_token": f"{keys}.{fingerprint(Asked(**asked))}"}
 
 
 async def fill(shop: stack.Shop) -> None:
@@ -118,10 +124,10 @@ def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, o
             catalog_pb2.PRODUCT_SORT_PRICE_ASC: chance.randint(20_000, 8_000_000),
             catalog_pb2.PRODUCT_SORT_PRICE_DESC: chance.randint(20_000, 8_000_000),
         }[sort]
-        return {"sort": sort, "page_token": f"{key}.{chance.randint(1, PRODUCTS)}", "query": broad()}
+        return after(f"{key}.{chance.randint(1, PRODUCTS)}", sort=sort, query=broad())
 
     def deep_by_relevance() -> dict[str, object]:
-        return {"page_token": f"4.{chance.randint(1, PRODUCTS - 2000)}", "query": chance.choice(seed_words.BRANDS)[1]}
+        return after(f"4.{chance.randint(1, PRODUCTS - 2000)}", query=chance.choice(seed_words.BRANDS)[1])
 
     def prices() -> dict[str, object]:
         low = chance.randint(20_000, 8_000_000)
@@ -133,6 +139,8 @@ def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, o
     yield "broad words", lambda: {"query": broad()}
     yield "one letter", lambda: {"query": next(letters)}
     yield "as it is typed", lambda: {"query": narrow()[: chance.randint(2, 8)]}
+    yield "many words", lambda: {"query": " ".join(broad() for _ in range(20))[:200]}
+    yield "long words", lambda: {"query": chance.choice(("ﷺ" * 200, "㍿" * 200)), "facets": True}
     yield "nothing there", lambda: {"query": f"{broad()} нигде{chance.randint(1, 99)}"}
     yield "words, another order", lambda: {"query": chance.choice((narrow, broad))(), "sort": chance.randint(2, 5)}
     yield "filters", lambda: {"attributes": filters(), "sort": chance.choice(SORTS)}

@@ -94,9 +94,18 @@ async def test_all_words_must_be_found(shop):
 
 
 async def test_models_and_ids_are_found(shop):
-    """A model as it is written, and the product's id."""
-    for query in ("AV-1001", "av 1001", "1001", "«AV-1001»"):
+    """A model as it is written, in one word too, and the product's id."""
+    for query in ("AV-1001", "av 1001", "1001", "«AV-1001»", "av1001", "AV1001"):
         assert [1001] == await found(shop, query), query
+    assert await found(shop, "веб-камеры") == await found(shop, "вебкамеры") != []
+
+
+async def test_what_is_unseen_in_words_is_nothing(catalog):
+    """Soft hyphens, accents and joiners, on either side."""
+    await catalog.UpsertProduct(product(1, "Вело\u00adси\u200bпед", "Bi\ufeffcy\u2060cle"))
+    await catalog.UpsertProduct(product(2, "Велосипед", "Bicycle"))
+    for query in ("велосипеды", "вело\u00adсипед", "велосипе\u0301д", "b\u200dicycles", "bicycle\u200e"):
+        assert [1, 2] == await found(catalog, query), query
 
 
 async def test_a_query_without_words_is_none(shop):
@@ -124,6 +133,35 @@ async def test_no_query_breaks_the_search(shop):
         asked = {"sort": chance.randint(0, 5), "facets": True}
         await shop.ListProducts(catalog_pb2.ListProductsRequest(query=f"{query}\t\n", **asked))
         await shop.ListProducts(catalog_pb2.ListProductsRequest(attributes=[f"color:{query}"], **asked))
+
+
+# One character of these becomes four, or eighteen.
+LONG = ("a" + "㍿" * 199, "㍿" * 200, "ﷺ" * 200, "\U0001f130" * 200)
+
+
+@pytest.mark.parametrize("long", LONG)
+async def test_words_longer_than_any_index_takes_are_cut(catalog, db: Database, long):
+    """On both sides alike: what has them is found by them, as words and as filters."""
+    for sku in (1, 2):
+        values = {f"a{number}": (long, long) for number in range(48)}
+        texts = {"description_ru": "㍿" * 10_000, "description_en": long * 50}
+        await catalog.UpsertProduct(product(sku, long, long * 2, attributes={"color": (long, long), **values}, **texts))
+    await catalog.UpsertProduct(product(3))
+    for asked in (
+        {"query": long},
+        {"query": long, "sort": CHEAPEST},
+        {"attributes": [f"color:{long}"]},
+        {"attributes": [f"a{number}:{long}" for number in range(20)], "query": long},
+    ):
+        assert [1, 2] == sorted(await found(catalog, **asked)), asked
+    longest = "SELECT max(octet_length(word)) FROM products, unnest(tsvector_to_array(found_by)) AS word"
+    assert await db.pool.fetchval(longest) < 2046
+
+
+async def test_of_many_words_the_first_are_looked_for(shop):
+    """Twelve of them; a query is not too long."""
+    assert BIKES == await found(shop, "велосипед " + "bike " * 11 + "чайник")
+    assert [] == await found(shop, "велосипед " + "bike " * 10 + "чайник")
 
 
 async def test_names_weigh_more_than_attributes_and_these_more_than_descriptions(catalog):
@@ -254,6 +292,15 @@ def counted(of, language):
     ]
 
 
+async def test_products_without_attributes_are_counted(catalog):
+    """Though there is nothing to tell of them."""
+    for sku in (1, 2):
+        await catalog.UpsertProduct(product(sku))
+    for query, of in (("", 2), ("чайник", 2), ("нигде", 0)):
+        answer = await catalog.ListProducts(catalog_pb2.ListProductsRequest(facets=True, query=query))
+        assert ([], of) == (list(answer.facets), answer.facets_of), query
+
+
 async def test_facets_are_only_counted_when_asked_for(shop):
     """They cost a statement."""
     assert [] == list((await shop.ListProducts(catalog_pb2.ListProductsRequest())).facets)
@@ -278,15 +325,41 @@ async def test_a_change_is_found_at_once(catalog):
 
 async def test_a_strange_page_token_is_refused(catalog):
     """It names the field."""
-    for token in ("x", "1", "1.2.3", "1.", "9223372036854775808.1", "1.1 ", "01.1"):
+    for token in ("x", "1", "1.2", "1.2.3.4", "1.2.", "9223372036854775808.1.0", "1.1.0 ", "01.1.0"):
         with refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field="page_token"):
             await catalog.ListProducts(catalog_pb2.ListProductsRequest(page_token=token))
 
 
-async def test_a_page_token_of_another_list_breaks_nothing(catalog):
+async def test_a_page_token_is_of_one_list(shop):
+    """Another sort, query or filter is refused; size, language and facets may change from page to page."""
+    asked = {"query": "авелон", "attributes": ["color:red"], "min_price": 1, "sort": CHEAPEST}
+    token = (await shop.ListProducts(catalog_pb2.ListProductsRequest(page_size=1, **asked))).next_page_token
+    for other in (
+        {"query": "кедрин"},
+        {"query": ""},
+        {"attributes": []},
+        {"attributes": ["color:black"]},
+        {"min_price": 0},
+        {"max_price": 10**9},
+        {"discounted": True},
+        {"sort": DEAREST},
+        {"sort": RELEVANCE},
+    ):
+        with refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", field="page_token"):
+            await shop.ListProducts(catalog_pb2.ListProductsRequest(page_token=token, **asked | other))
+    for same in ({}, {"page_size": 3}, {"language": "en"}, {"facets": True}):
+        answer = await shop.ListProducts(catalog_pb2.ListProductsRequest(page_token=token, **asked, **same))
+        assert len(answer.products) > 0, same
+
+
+async def test_a_forged_page_token_breaks_nothing(catalog):
     """Numbers of any size: nothing is promised but an answer."""
-    await catalog.UpsertProduct(product())
-    for token in (f"{2**63 - 1}.{2**63 - 1}", f"-{2**63 - 1}.0", "0.0", "1.1"):
-        for sort in range(6):
-            for query in ("", "чайник"):
-                await catalog.ListProducts(catalog_pb2.ListProductsRequest(page_token=token, sort=sort, query=query))
+    for sku in (1, 2):
+        await catalog.UpsertProduct(product(sku))
+    for sort in range(6):
+        for query in ("", "чайник"):
+            asked = {"sort": sort, "query": query, "page_size": 1}
+            token = (await catalog.ListProducts(catalog_pb2.ListProductsRequest(**asked))).next_page_token
+            of = token.rpartition(".")[2]
+            for numbers in (f"{2**63 - 1}.{2**63 - 1}", f"-{2**63 - 1}.0", "0.0", "1.1"):
+                await catalog.ListProducts(catalog_pb2.ListProductsRequest(page_token=f"{numbers}.{of}", **asked))

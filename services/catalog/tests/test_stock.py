@@ -50,21 +50,48 @@ async def test_products_are_shown_with_their_stock(stocked, warehouse):
     )
 
 
+def at_level(sku):
+    """A product that has "стол" in its name, at the beginning of it, in an attribute, or in its description."""
+    attributes = {"color": ("чёрный", "black"), "place": ("стол", "table") if sku % 4 == 2 else ("пол", "floor")}
+    name = {0: "Стол", 1: "Столик"}.get(sku % 4, "Лампа")
+    return product(sku, name, "One", description_ru="На стол", discount=sku % 3, attributes=attributes)
+
+
 @pytest.mark.parametrize("size", [1, 50, 100])
 async def test_a_page_costs_two_statements_and_one_call(stocked, warehouse, statements, size):
-    """Whatever its size: products, facets where they are asked for, and one call of LOMS."""
+    """Whatever is asked and however many are shown: products, facets where asked for, and one call of LOMS."""
     for sku in range(1, 121):
-        await stocked.UpsertProduct(product(sku, attributes={"color": ("чёрный", "black")}))
-    for asked, most in (
-        (listing(page_size=size), 1),
-        (listing(page_size=size, facets=True), 2),
-        (listing(page_size=size, facets=True, query="чайник", attributes=["color:black"]), 2),
-    ):
-        statements.clear()
-        warehouse.calls.clear()
-        assert size == len((await stocked.ListProducts(asked)).products)
-        assert most == len(statements), statements
-        assert [size] == [len(skus) for skus in warehouse.calls]
+        await stocked.UpsertProduct(at_level(sku))
+    for sort in catalog_pb2.ProductSort.values():
+        for more in ({}, {"attributes": ["color:black"]}, {"min_price": 1, "max_price": 10**9}):
+            for query in ("", "стол"):
+                for facets in (False, True):
+                    asked = listing(page_size=size, sort=sort, query=query, facets=facets, **more)
+                    for _ in range(2):  # the first page, and the next one
+                        statements.clear()
+                        warehouse.calls.clear()
+                        page = await stocked.ListProducts(asked)
+                        shown = len(page.products)
+                        assert (1 + facets, [shown]) == (len(statements), list(map(len, warehouse.calls))), asked
+                        assert size == shown or not page.next_page_token
+                        asked.page_token = page.next_page_token
+
+
+async def test_a_page_over_all_levels_of_relevance(stocked, statements):
+    """Each product once, level by level, in one statement; the pages after it go on where it ends."""
+    for sku in range(1, 41):
+        await stocked.UpsertProduct(at_level(sku))
+    wanted = [sku for rest in range(4) for sku in range(1, 41) if sku % 4 == rest]
+    for size in (1, 7, 15, 25, 39, 40, 100):
+        shown, token = [], ""
+        while True:
+            statements.clear()
+            page = await stocked.ListProducts(listing(query="стол", page_size=size, page_token=token))
+            assert 1 == len(statements)
+            shown += [one.id for one in page.products]
+            if not (token := page.next_page_token):
+                break
+        assert wanted == shown, size
 
 
 async def test_nothing_found_asks_nobody(stocked, warehouse):
