@@ -74,9 +74,10 @@ check: .venv/.ready ## format, lint, types, contracts, fresh code and documents,
 generate: .venv/.ready ## make code (api/gen) and documents (OpenAPI, AsyncAPI, collection, errors) from api/proto
 	$(RUN) api/generate.py
 
-bench: .venv/.ready ## orders a second beside what the machine gives at best, with plots; about 45 minutes
+bench: .venv/.ready ## orders a second beside what the machine gives at best, with plots; about 50 minutes
 	@$(RUN) -m tests.bench --plots docs/performance
 	@$(RUN) -m tests.bench.doors
+	@$(RUN) -m tests.bench.search
 
 bench-quick: .venv/.ready ## the same in short, without plots; three minutes
 	@$(RUN) -m tests.bench --quick

@@ -44,12 +44,12 @@ def after(keys: str, **asked: object) -> dict[str, object]:
     return {**asked, "page_token": f"{keys}.{fingerprint(Asked(**asked))}"}
 
 
-async def fill(shop: stack.Shop) -> None:
-    """Put the products on sale, and units of them into two warehouses."""
+async def fill(shop: stack.Shop, count: int) -> None:
+    """Put so many products on sale, and units of them into two warehouses."""
     async with database(shop, "catalog") as conn:
         index = await conn.fetchval("SELECT pg_get_indexdef('products_search'::regclass)")
         await conn.execute("DROP INDEX products_search")  # made at the end it takes a tenth of the time
-        for first in range(0, PRODUCTS, BATCH):
+        for first in range(0, count, BATCH):
             await products.add_new(
                 conn,
                 [
@@ -67,7 +67,7 @@ async def fill(shop: stack.Shop) -> None:
               FROM generate_series(1, $1::int) AS sku,
                    generate_series(1, 2) AS warehouse_id
             """,
-            PRODUCTS,
+            count,
         )
         await conn.execute("VACUUM ANALYZE stock")
 
@@ -157,8 +157,9 @@ def kinds(chance: random.Random) -> Iterator[tuple[str, Callable[[], dict[str, o
     yield "facets, filters", lambda: {"facets": True, "attributes": filters(), "sort": chance.choice(SORTS)}
 
 
-async def measure(shop: stack.Shop, calls: int) -> None:
-    """Print how long each kind takes."""
+async def measure(shop: stack.Shop, calls: int) -> dict[str, float]:
+    """Print how long each kind takes; return the 99th percentile of each in ms."""
+    p99_ms = {}
     print(f"{'':24} {'p50':>6} {'p99':>6} {'most':>6} ms   slowest", flush=True)
     async with calling("catalog", shop.address("catalog")) as catalog:
         for name, make in kinds(random.Random(6)):
@@ -174,16 +175,18 @@ async def measure(shop: stack.Shop, calls: int) -> None:
                     took.append((lag_ms, str(asked)))
             lags = [lag_ms for lag_ms, _ in took]
             cuts = quantiles(lags, n=100, method="inclusive")
+            p99_ms[name] = cuts[98]
             print(f"{name:24} {cuts[49]:6.1f} {cuts[98]:6.1f} {max(lags):6.1f}      {max(took)[1]}", flush=True)
+    return p99_ms
 
 
-async def run(calls: int) -> None:
+async def run(calls: int, count: int = PRODUCTS) -> dict[str, float]:
     """Fill a shop of its own, and measure."""
     async with running() as shop:
         began = time.perf_counter()
-        await fill(shop)
-        print(f"{PRODUCTS} products in {time.perf_counter() - began:.0f} s", flush=True)
-        await measure(shop, calls)
+        await fill(shop, count)
+        print(f"{count} products in {time.perf_counter() - began:.0f} s", flush=True)
+        return await measure(shop, calls)
 
 
 if __name__ == "__main__":
