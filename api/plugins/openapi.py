@@ -41,7 +41,8 @@ made of them.
 the caller's own (`user`) may be left out.
 - **Answers** have every field but those that may be unset; they may get more fields, which a client ignores.
 - **Repeats**: a call with an `Idempotency-Key` may be repeated: one effect, and each time the first answer.
-- **Changes** take the `version` that the caller saw, and are refused where it is not the last one.
+- **Changes** take the `version` that the caller saw, and are refused where it is not the last one, unless what is \
+asked has happened already.
 - **Pages**: `pageSize`, then `pageToken` = `nextPageToken` of the page before.
 - **Errors** have a stable `reason` each; programs decide by it, not by the message. Unknown failures are INTERNAL.
 - **Sign in** by `/api/v1/auth/login/email` or `/api/v1/auth/register/email`, and give the `accessToken`: \
