@@ -82,5 +82,5 @@ bench: .venv/.ready ## orders a second beside what the machine gives at best, wi
 bench-quick: .venv/.ready ## the same in short, without plots; three minutes
 	@$(RUN) -m tests.bench --quick
 
-chaos: .venv/.ready ## kill -9, races, forged and torn requests at full size, with the measured figures; about 20 minutes
+chaos: .venv/.ready ## kill -9, races, forged, torn and odd requests at full size, with the measured figures; half an hour or more
 	@CHAOS=full $(RUN) -m pytest tests/chaos tests/access tests/rest
