@@ -13,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescript
 from google.rpc import error_details_pb2, status_pb2
 
 from abacus.topics.v1 import topics_pb2
+from kit.access import messages_in
 
 _VARIABLE = re.compile(r"{([^={}]+)(?:=([^{}]*))?}")
 
@@ -149,7 +150,7 @@ def body_types(bindings: Iterable[Binding]) -> dict[str, dict[str, str]]:
     """Return the fields of all messages of ours that REST bodies may hold: kinds by both names that JSON may use."""
     return {
         message.full_name: {name: kind(field) for field in message.fields for name in (field.name, field.json_name)}
-        for message in _messages(binding.rpc.input_type for binding in bindings if binding.body)
+        for message in messages_in(binding.rpc.input_type for binding in bindings if binding.body)
         if _is_ours(message)
     }
 
@@ -158,26 +159,10 @@ def enums(bindings: Iterable[Binding]) -> dict[str, list[str]]:
     """Return the values' names of all enums that requests of these routes may hold, by the enum's full name."""
     return {
         field.enum_type.full_name: [value.name for value in field.enum_type.values]
-        for message in _messages(binding.rpc.input_type for binding in bindings)
+        for message in messages_in(binding.rpc.input_type for binding in bindings)
         for field in message.fields
         if field.enum_type is not None
     }
-
-
-def _messages(roots: Iterable[Descriptor]) -> Iterable[Descriptor]:
-    """These messages and all that stand in them, each once."""
-    found: dict[str, Descriptor] = {}
-
-    def add(message: Descriptor) -> None:
-        if message.full_name not in found:
-            found[message.full_name] = message
-            for field in message.fields:
-                if field.message_type is not None:
-                    add(field.message_type)
-
-    for root in roots:
-        add(root)
-    return found.values()
 
 
 def descriptor_set(services: Iterable[ServiceDescriptor]) -> descriptor_pb2.FileDescriptorSet:

@@ -206,7 +206,7 @@ def _failures_log() -> dict[str, Any]:
     codes = "['2', '13', '14', '15']"
     # Not response.grpc_status: that is 2 wherever an answer has none, as of REST, preflights and /health.
     told = [f"response.{where}['grpc-status'] in {codes}" for where in ("headers", "trailers")]
-    failed = " || ".join(("response.code == 500 || response.code > 501", *told))  # 501: routes.NOT_YET
+    failed = " || ".join(("response.code == 500 || response.code > 501", *told))  # 501: direct.NOT_YET
     return {
         "filter": when(failed),
         **extension(

@@ -37,7 +37,7 @@ _JSON = r"^$|^(?i:application/json)\s*(;.*)?$"
 
 
 def virtual_host(services: Iterable[ServiceDescriptor], cors: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the one virtual host with all routes; the last says that there is nothing. `folder`: see docs.write."""
+    """Return the one virtual host with all routes; the last says that there is nothing. `folder`: see docs.routes."""
     services = list(services)
     grpc = [route for service in services for rpc in service.methods for route in _grpc_routes(rpc)]
     rest = [binding for service in services for binding in contracts.bindings(service)]

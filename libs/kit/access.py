@@ -1,6 +1,6 @@
 """Who may call an RPC, as its contract says (api/proto/abacus/access/v1): the policy of every door."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,15 +122,23 @@ def is_guarded(field: FieldDescriptor) -> bool:
 
 def has_guarded(message: Descriptor) -> bool:
     """Whether a message, or one in it, has a field that services alone may set."""
-    seen, waiting = {message.full_name}, [message]
-    while waiting:
-        for field in waiting.pop().fields:
-            if is_guarded(field):
-                return True
-            if field.message_type is not None and field.message_type.full_name not in seen:
-                seen.add(field.message_type.full_name)
-                waiting.append(field.message_type)
-    return False
+    return any(is_guarded(field) for one in messages_in([message]) for field in one.fields)
+
+
+def messages_in(roots: Iterable[Descriptor]) -> Iterable[Descriptor]:
+    """These messages and all that stand in them, each once."""
+    found: dict[str, Descriptor] = {}
+
+    def add(message: Descriptor) -> None:
+        if message.full_name not in found:
+            found[message.full_name] = message
+            for field in message.fields:
+                if field.message_type is not None:
+                    add(field.message_type)
+
+    for root in roots:
+        add(root)
+    return found.values()
 
 
 def _refuse_guarded(request: Message) -> None:

@@ -262,15 +262,13 @@ class Search:
         Raises:
             Error: INVALID_FIELD, the page token is none of ours, or of another list.
         """
-        page = paging.Page(request, keys=3)
-        if page.last and page.last[2] != fingerprint(request):
+        page, own = paging.Page(request, keys=3), fingerprint(request)
+        if page.last and page.last[2] != own:
             raise INVALID_FIELD("page_token: of another list", field="page_token")
         # Before the page is asked for, so that both are looked for at once.
         facets = asyncio.ensure_future(self._facets(request, language)) if request.facets else None
         try:
-            rows, next_token = page.cut(
-                await self._rows(request, page), key=lambda row: (row["key"], row["sku"], fingerprint(request))
-            )
+            rows, next_token = page.cut(await self._rows(request, page), key=lambda row: (row["key"], row["sku"], own))
             counted = await facets if facets else Facets([], 0)
         finally:
             if facets:
